@@ -1,0 +1,70 @@
+"""Ids: UUIDv7 made here, shown as a prefix and 32 hex digits.
+
+The last byte of a job's id is its bucket; every id of the job's rows copies that byte, so that
+any id alone says where its job lies once the tables are spread over machines.
+"""
+
+import os
+import time
+from hashlib import blake2b
+from threading import Lock
+from uuid import UUID
+
+_POOL_BYTES = 4096
+_lock = Lock()
+_pool = b""
+_at = 0
+
+
+def _random_bytes(count: int) -> bytes:
+    """`count` bytes from the system's generator, drawn 4 KiB at a time: one system call serves
+    four hundred ids."""
+    global _pool, _at
+    with _lock:
+        if _at + count > len(_pool):
+            _pool, _at = os.urandom(_POOL_BYTES), 0
+        _at += count
+        return _pool[_at - count : _at]
+
+
+def _forget_pool() -> None:
+    """A forked child would hand out its parent's bytes again."""
+    global _lock, _pool
+    _lock, _pool = Lock(), b""
+
+
+os.register_at_fork(after_in_child=_forget_pool)
+
+
+def new_id(bucket: int | None = None) -> UUID:
+    """A new UUIDv7; with `bucket` (0 to 255) as its last byte where one is given."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(_random_bytes(10))
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    if bucket is not None:
+        value = (value & ~0xFF) | bucket
+    return UUID(int=value)
+
+
+def bucket_of(value: UUID) -> int:
+    """The bucket, 0 to 255, that an id carries in its last byte."""
+    return value.int & 0xFF
+
+
+def bucket_for(app_id: UUID, key: str) -> int:
+    """The bucket of a job made under an Idempotency-Key: its key's row and it lie together."""
+    return blake2b(app_id.bytes + key.encode(), digest_size=1).digest()[0]
+
+
+def show(prefix: str, value: UUID) -> str:
+    """`job_0192…`: how an id leaves the house."""
+    return f"{prefix}_{value.hex}"
+
+
+def read(prefix: str, text: str) -> UUID | None:
+    """The id behind `prefix_…`, or None where the text is not one in its one spelling."""
+    digits = text.removeprefix(f"{prefix}_")
+    if len(digits) != 32 or digits == text or not set(digits) <= set("0123456789abcdef"):
+        return None
+    return UUID(hex=digits)
