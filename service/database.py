@@ -1,0 +1,170 @@
+"""Postgres: the pool, the named queries of sql/queries/, and the migrations.
+
+Only this file and store/ touch SQL.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from service.errors import DatabaseAway, DatabaseNewer
+
+Row = Mapping[str, Any]
+COMMAND_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+MIGRATION_LOCK = 0x43414C4C  # "CALL", for pg_advisory_xact_lock
+
+# What asyncpg raises when the server, the connection or the answer is gone. After one of these
+# nobody knows whether the statement took effect; every statement here may be sent again.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection cut in the middle of its protocol
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+
+
+def _sql_folder() -> Path:
+    """sql/ beside this file in an installed wheel, beside the package in a checkout."""
+    packaged = Path(__file__).parent / "sql"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+def load_queries(folder: Path | None = None) -> dict[str, str]:
+    """Every `-- name: x` statement of sql/queries/*.sql, by name. A name that stands twice, or
+    text before the first name, is a ValueError."""
+    queries: dict[str, str] = {}
+    for path in sorted((folder or _sql_folder() / "queries").glob("*.sql")):
+        before, *blocks = re.split(r"^-- name: (\w+)\n", path.read_text(), flags=re.MULTILINE)
+        if before.strip():
+            raise ValueError(f"{path.name} has text before its first name")
+        for name, text in zip(blocks[::2], blocks[1::2], strict=True):
+            if name in queries:
+                raise ValueError(f"{path.name} names {name} a second time")
+            queries[name] = text.strip().rstrip(";")
+    return queries
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A pool and the queries it runs. Every method raises DatabaseAway where Postgres is away."""
+
+    pool: asyncpg.Pool
+    queries: Mapping[str, str]
+
+    @classmethod
+    async def connect(cls, dsn: str, *, size: int = 16) -> Self:
+        """Opens a pool of up to `size` connections."""
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=0,
+                max_size=size,
+                timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
+                server_settings={"application_name": "callboard", "timezone": "UTC"},
+            )
+        except AWAY as fault:
+            raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
+        return cls(pool, load_queries())
+
+    async def close(self) -> None:
+        """Waits for what is under way, ten seconds at most."""
+        try:
+            async with asyncio.timeout(10.0):
+                await self.pool.close()
+        except TimeoutError:
+            self.pool.terminate()
+
+    async def ping(self) -> None:
+        """Asks whether Postgres answers. Raises DatabaseAway."""
+        try:
+            await self.pool.fetchval("select 1", timeout=3.0)
+        except AWAY as fault:
+            raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
+
+    async def rows(self, name: str, *values: Any) -> list[Row]:
+        """Runs the query `name` and returns its rows."""
+        try:
+            async with self._connection() as connection:
+                return cast(list[Row], await connection.fetch(self.queries[name], *values))
+        except AWAY as fault:
+            if isinstance(fault, ValueError):  # asyncpg could not encode a value: our fault
+                raise
+            raise DatabaseAway(f"{name}: {type(fault).__name__}") from fault
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
+        """One of the pool. Whatever keeps us from getting one, the server is not there for us."""
+        try:
+            connection = await self.pool.acquire(timeout=CONNECT_SECONDS)
+        except (*AWAY, asyncpg.PostgresError) as fault:
+            raise DatabaseAway(f"no connection: {type(fault).__name__}") from fault
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection)
+
+    async def row(self, name: str, *values: Any) -> Row | None:
+        """Runs the query `name` and returns its first row, or None."""
+        rows = await self.rows(name, *values)
+        return rows[0] if rows else None
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Brings the database up to this code, under a lock; returns the names of what was applied.
+
+    Raises DatabaseNewer where it holds a migration that this code does not know, DatabaseAway
+    where it cannot be reached or is older than Postgres 15.
+    """
+    files = sorted((_sql_folder() / "migrations").glob("*.sql"))
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    except AWAY as fault:
+        raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
+    try:
+        if connection.get_server_version().major < 15:
+            raise DatabaseAway("Postgres 15 or newer is needed")
+        return await _apply(connection, files)
+    finally:
+        await connection.close()
+
+
+async def _apply(connection: asyncpg.Connection, files: list[Path]) -> list[str]:
+    applied = []
+    for path in files:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+            await connection.execute(
+                "create table if not exists migrations"
+                " (name text primary key, applied_at timestamptz not null)"
+            )
+            known = {row["name"] for row in await connection.fetch("select name from migrations")}
+            unknown = known - {file.stem for file in files}
+            if unknown:
+                raise DatabaseNewer(
+                    f"the database has {max(unknown)}, which this Callboard does not know:"
+                    " start a newer one"
+                )
+            if path.stem not in known:
+                await connection.execute(path.read_text())
+                await connection.execute(
+                    "insert into migrations (name, applied_at) values ($1, now())", path.stem
+                )
+                applied.append(path.stem)
+    return applied

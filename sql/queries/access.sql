@@ -1,0 +1,51 @@
+-- name: create_app
+-- Makes the app where there is none of that name.
+insert into apps (id, name, default_secret, created_at) values ($1, $2, $3, now())
+on conflict (name) do nothing;
+
+-- name: create_key
+-- Empty: no app of that name.
+insert into api_keys (id, app_id, digest, scopes, all_apps, created_at)
+select $1, apps.id, $3, $4::text[], $5, now() from apps where name = $2
+returning app_id;
+
+-- name: find_key
+-- Whose key it is. Empty: unknown or revoked.
+select api_keys.id, api_keys.app_id, api_keys.scopes, api_keys.all_apps, apps.name as app
+from api_keys join apps on apps.id = api_keys.app_id
+where digest = $1 and revoked_at is null;
+
+-- name: list_keys
+select api_keys.id, apps.name as app, api_keys.scopes, api_keys.all_apps, api_keys.created_at,
+       api_keys.revoked_at
+from api_keys join apps on apps.id = api_keys.app_id order by api_keys.id;
+
+-- name: revoke_key
+-- Empty: no such key, or it was revoked before.
+update api_keys set revoked_at = now() where id = $1 and revoked_at is null returning id;
+
+-- name: list_encrypted
+-- Everything that is encrypted under CALLBOARD_SECRETS, for the look at start.
+select 'default_secret' as kind, id, default_secret as stored from apps
+union all select 'secret', id, secret from subscriptions
+union all select 'headers', id, headers from subscriptions;
+
+-- name: renew_encrypted
+with app as (
+    update apps set default_secret = $3 where id = $2 and $1 = 'default_secret'
+)
+update subscriptions set
+    secret = case when $1 = 'secret' then $3 else secret end,
+    headers = case when $1 = 'headers' then $3 else headers end
+where id = $2 and $1 in ('secret', 'headers');
+
+-- name: count_unknown_token_keys
+-- Open attempts whose callback token was signed by a secret that is gone: they are polled.
+select count(*) as attempts from agenda
+join jobs on jobs.id = agenda.job_id
+join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where attempts.token_key is not null and attempts.token_key <> all ($1::text[]);
+
+-- name: default_secret
+-- Empty: no such app.
+select default_secret from apps where id = $1;

@@ -1,0 +1,163 @@
+-- name: advance
+-- The one statement that moves jobs. Each item names a job, the attempt it is about and where the
+-- job should stand (`now`, null for none). With `was` the job must stand just there; without, the
+-- move is the provider's word and must be one that the provider may make; `expected` is the version
+-- that the job must have. Rows are locked in id
+-- order; a job stands at most once among the items; sent again, it changes nothing. One row comes
+-- back per item; `moved` false means "not now", and `state` says where the job stands (null: we
+-- do not have it).
+with clock as materialized (select now() as at),
+item as materialized (
+    select * from unnest(
+        $1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[],
+        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[],
+        $14::boolean[], $15::text[], $16::double precision[], $17::uuid[], $18::text[],
+        $19::text[], $20::text[], $21::text[], $22::text[], $23::bytea[], $24::text[],
+        $25::integer[]
+    ) with ordinality as item (
+        job_id, attempt, was, now, event_id, source, provider_id,
+        urls, token_key, output, error, progress, actual,
+        ask, task, due_in, callback_id, provider,
+        verdict, reason, address, headers, body, outputs,
+        expected, n)
+),
+locked as materialized (
+    select id, state, attempt, version from jobs where id = any ($1::uuid[]) order by id for update
+),
+matched as materialized ( -- `attempts` as of the statement's start: enough for what it decides
+    select item.*, locked.state, locked.version, locked.attempt = item.attempt as current,
+           item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
+           coalesce(attempts.outcome = item.now
+               or attempts.disagreement ->> 'now' = item.now, false) as known,
+           coalesce(item.source = 'callback' and attempts.provider_id <> item.provider_id, false)
+               as foreign_id
+    from item left join locked on locked.id = item.job_id
+    left join attempts on attempts.job_id = item.job_id and attempts.number = item.attempt
+),
+seen as materialized (
+    select matched.*, coalesce(current and not foreign_id and case
+               when was is not null then was = state and now is not null
+                   and (expected is null or expected = version)
+               else exists (select from transitions as t
+                            where t.was = state and t.now = matched.now and t.reported)
+               end, false) as moves
+    from matched
+),
+moved as (
+    update jobs set
+        state = seen.now, version = jobs.version + 1,
+        error = seen.error::json, progress = seen.progress::json,
+        posted_at = case seen.now when 'submitting' then clock.at when 'queued' then null
+            else jobs.posted_at end,
+        submitted_at = case when seen.now in ('submitted', 'running', 'completed')
+            then coalesce(jobs.submitted_at, clock.at) else jobs.submitted_at end,
+        finished_at = case when seen.now in ('completed', 'failed', 'canceled', 'expired')
+            then clock.at end,
+        learnt_by = case when seen.now in ('completed', 'failed', 'canceled')
+            then seen.source end,
+        late = seen.state = 'expired' and seen.now = 'completed'
+    from seen, clock where jobs.id = seen.job_id and seen.moves
+    returning jobs.id, jobs.version, jobs.state, jobs.attempt, jobs.app_id, jobs.notify_hook,
+        seen.state as was, seen.event_id, seen.source, seen.error, seen.due_in, clock.at
+),
+told as (
+    update attempts set
+        provider_id = coalesce(attempts.provider_id, seen.provider_id),
+        urls = coalesce(attempts.urls, seen.urls::json),
+        token_key = coalesce(seen.token_key, attempts.token_key),
+        outcome = case when attempts.outcome is null and seen.is_verdict
+            then seen.now else attempts.outcome end,
+        outcome_at = case when attempts.outcome is null and seen.is_verdict
+            then clock.at else attempts.outcome_at end,
+        output = case when attempts.outcome is null and seen.is_verdict
+            then seen.output::json else attempts.output end,
+        outputs = case when attempts.outcome is null and seen.is_verdict
+            then seen.outputs::json else attempts.outputs end,
+        error = case when attempts.outcome is null and seen.is_verdict
+            then seen.error::json else attempts.error end,
+        actual = coalesce(attempts.actual, seen.actual),
+        disagreement = case when seen.is_verdict and attempts.outcome <> seen.now
+            then coalesce(attempts.disagreement, json_build_object('now', seen.now,
+                'source', seen.source, 'at', clock.at, 'error', seen.error::json,
+                'output', seen.output::json)) else attempts.disagreement end
+    from seen, clock
+    where attempts.job_id = seen.job_id and attempts.number = seen.attempt
+      and seen.state is not null and not seen.foreign_id
+      and (seen.provider_id is not null and attempts.provider_id is null
+        or seen.urls is not null and attempts.urls is null
+        or seen.token_key is not null or seen.actual is not null and attempts.actual is null
+        or seen.is_verdict and (attempts.outcome is null
+            or attempts.outcome <> seen.now and attempts.disagreement is null))
+),
+recorded as (
+    insert into job_events (job_id, version, now, was, id, attempt, source, detail, at)
+    select id, version, state, was, event_id, attempt, source, error::json, at from moved
+),
+queued_for_feed as (
+    insert into unplaced (job_id, version, at)
+    select id, version, at from moved where state in
+        ('submitted', 'running', 'completed', 'failed', 'canceled', 'expired')
+),
+staged as (
+    insert into deliveries (job_id, id, version, subscription_id, state, next_at, created_at)
+    select moved.id, (left(event.hex, 13) || left(hash.hex, 3) || '8' || substr(hash.hex, 4, 13)
+               || right(event.hex, 2))::uuid, -- a UUIDv7 with the event's time and bucket
+           moved.version, target.id, 'pending', moved.at, moved.at
+    from moved
+    cross join lateral (
+        select id from subscriptions
+        where app_id = moved.app_id and 'job.' || moved.state = any (events)
+        union all
+        select null where moved.notify_hook is not null
+            and moved.state in ('completed', 'failed', 'canceled', 'expired')) as target
+    cross join lateral (select replace(moved.event_id::text, '-', '') as hex) as event
+    cross join lateral (select md5(event.hex || coalesce(target.id::text, '')) as hex) as hash
+    on conflict do nothing
+    returning job_id
+),
+dropped as ( -- it ended, and there is nothing left to ask
+    delete from agenda using moved where agenda.job_id = moved.id and moved.due_in is null
+        and moved.state in ('completed', 'failed', 'canceled', 'expired')
+),
+dated as ( -- other rows than `dropped`: these have a date
+    update agenda set
+        task = case when seen.moves then coalesce(seen.task, agenda.task) else agenda.task end,
+        tries = case when seen.moves then 0 else agenda.tries end,
+        due_at = case
+            when not seen.moves or agenda.due_at < agenda.lease_until then clock.at
+            else clock.at + make_interval(secs => seen.due_in) end,
+        lease_until = case
+            when not seen.moves then agenda.lease_until
+            when seen.now = 'submitting' then clock.at + make_interval(secs => seen.due_in) end
+    from seen, clock
+    where agenda.job_id = seen.job_id and seen.due_in is not null
+      and (seen.moves or seen.ask and seen.current and not seen.foreign_id)
+),
+judged as (
+    select n, job_id, attempt, callback_id, provider, address, headers, body, state, moves,
+           case when verdict is not null then verdict
+                when state is null then 'ignored'
+                when foreign_id then 'refused'
+                when not current then 'ignored'
+                when ask and state not in ('completed', 'failed', 'canceled') then 'hint'
+                when moves then 'accepted'
+                when state = now or known then 'duplicate'
+                else 'ignored' end as verdict,
+           case when reason is not null or verdict is not null then reason
+                when state is null then 'unknown_job'
+                when foreign_id then 'other_job'
+                when not current then 'old_attempt' end as reason
+    from seen
+),
+kept as (
+    insert into callbacks (id, provider, job_id, attempt, received_at, verdict, reason, address,
+                           headers, body)
+    select callback_id, provider, job_id, attempt, clock.at, verdict, reason, address,
+           headers::json, body
+    from judged, clock where callback_id is not null
+    on conflict (id) do nothing
+)
+select judged.verdict, judged.moves as moved, coalesce(moved.state, judged.state) as state,
+       moved.version, judged.state as was,
+       exists (select from staged where staged.job_id = judged.job_id) as staged
+from judged left join moved on moved.id = judged.job_id order by judged.n;

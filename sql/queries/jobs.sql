@@ -1,0 +1,112 @@
+-- name: create_job
+-- A queued job with its first attempt, event and agenda row, and the Idempotency-Key it came
+-- under. Empty: the key, or the job's id, is taken; the caller reads which.
+with clock as materialized (select now() as at),
+keyed as (
+    insert into idempotency_keys (app_id, key, job_id, fingerprint, created_at)
+    select $2, $3, $1, $4, clock.at from clock where $3::text is not null
+    on conflict do nothing
+    returning job_id
+),
+made as (
+    insert into jobs (id, app_id, state, version, attempt, provider, model, input, reference,
+                      metadata, notify_hook, deadline_seconds, warnings, currency, estimate,
+                      upper_bound, late, created_at)
+    select $1, $2, 'queued', 1, 1, $5, $6, $7::text::json, $8, $9::text::jsonb, $10,
+           $11::double precision, $12::text::json, $13, $14::numeric, $15, false, clock.at
+    from clock where $3::text is null or exists (select from keyed)
+    on conflict (id) do nothing
+    returning id, created_at
+),
+first_attempt as (insert into attempts (job_id, number) select id, 1 from made),
+first_event as (
+    insert into job_events (job_id, version, now, was, id, attempt, source, at)
+    select id, 1, 'queued', null, $16::uuid, 1, 'api', created_at from made
+),
+first_task as (
+    insert into agenda (job_id, task, provider, due_at)
+    select id, 'submit', $5, created_at from made
+)
+select id from made;
+
+-- name: find_idempotent
+-- The job made under an app's key. Empty: none.
+select job_id, fingerprint from idempotency_keys where app_id = $1 and key = $2;
+
+-- name: get_job
+-- A job with its current attempt. Empty: no such job.
+select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
+       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
+           as stuck
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where jobs.id = $1;
+
+-- name: list_jobs
+-- An app's jobs, newest first, between two ids (created_after and created_before as ids).
+select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
+       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
+           as stuck
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where jobs.app_id = $1 and jobs.id > $2 and jobs.id < $3
+  and ($4::text is null or jobs.state = $4)
+  and ($5::text is null or jobs.provider = $5)
+  and ($6::text is null or jobs.model = $6)
+  and ($7::text is null or jobs.reference = $7)
+  and ($8::text is null or jobs.metadata @> $8::text::jsonb)
+  and (not $9::boolean
+       or jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+          and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now())
+order by jobs.id desc limit $10;
+
+-- name: list_all_jobs
+-- The same over every app.
+select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
+       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
+           as stuck
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where jobs.id > $1 and jobs.id < $2
+  and ($3::text is null or jobs.state = $3)
+  and ($4::text is null or jobs.provider = $4)
+  and ($5::text is null or jobs.model = $5)
+  and ($6::text is null or jobs.reference = $6)
+  and ($7::text is null or jobs.metadata @> $7::text::jsonb)
+  and (not $8::boolean
+       or jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+          and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now())
+order by jobs.id desc limit $9;
+
+-- name: find_event
+-- Whether a move of ours took effect, asked after a lost answer. Empty: it did not.
+select version, now as state from job_events where job_id = $1 and id = $2;
+
+-- name: timeline_of_job
+-- Everything that happened to a job, oldest first; `detail` is JSON.
+select at, kind, source, detail from (
+    select at, 'transition' as kind, source, version as place,
+           json_build_object('was', was, 'now', now, 'version', version, 'attempt', attempt,
+                             'event', 'evt_' || replace(id::text, '-', ''),
+                             'error', detail) as detail
+    from job_events where job_id = $1
+    union all
+    select at, 'poll', 'poll', 0,
+           json_build_object('attempt', attempt, 'said', said, 'note', note,
+                             'duration_ms', duration_ms)
+    from polls where job_id = $1
+    union all
+    select received_at, 'callback', 'callback', 0,
+           json_build_object('id', 'cbk_' || replace(id::text, '-', ''), 'attempt', attempt,
+                             'verdict', verdict, 'reason', reason, 'source', address)
+    from callbacks where job_id = $1
+    union all
+    select tries.at, 'delivery', 'deliver', tries.number,
+           json_build_object('id', 'dlv_' || replace(tries.delivery_id::text, '-', ''),
+                             'version', deliveries.version, 'try', tries.number,
+                             'status', tries.status, 'error', tries.error,
+                             'duration_ms', tries.duration_ms)
+    from delivery_tries as tries
+    join deliveries on deliveries.job_id = tries.job_id and deliveries.id = tries.delivery_id
+    where tries.job_id = $1
+) as happened order by at, kind desc, place;

@@ -1,0 +1,67 @@
+"""What the tests share: one real Postgres, one database per run, rows deleted after each test."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from service.database import Database, migrate
+from service.embedded import attached
+
+# Everything a test may leave behind; transitions stay, they are part of the schema.
+TABLES = (
+    *("delivery_tries", "deliveries", "subscriptions", "callbacks", "polls", "feed", "unplaced"),
+    *("agenda", "idempotency_keys", "attempts", "job_events", "jobs", "api_keys", "apps"),
+)
+
+
+@pytest.fixture(scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The address of a Postgres: TEST_DATABASE_URL, else an embedded one for this run."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    folder: Path = tmp_path_factory.mktemp("postgres")
+    async with attached(folder, fsync=False) as embedded:
+        yield embedded.dsn
+
+
+@pytest.fixture(scope="session")
+async def dsn(server: str) -> AsyncIterator[str]:
+    """A migrated database of this run's own."""
+    name = f"callboard_test_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"create database {name}")
+    url = _with_database(server, name)
+    await migrate(url)
+    yield url
+    await connection.execute(f"drop database {name} (force)")
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def pool_of_run(dsn: str) -> AsyncIterator[Database]:
+    database = await Database.connect(dsn, size=20)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def db(pool_of_run: Database) -> AsyncIterator[Database]:
+    """The run's database, empty again after the test. Commits are real: what runs side by side in
+    Callboard are several connections, and they must see each other."""
+    yield pool_of_run
+    # One statement: jobs and their history refer to each other, and keys are checked at its end.
+    arms = ", ".join(f"d{n} as (delete from {table})" for n, table in enumerate(TABLES))
+    async with pool_of_run.pool.acquire() as connection:
+        await connection.execute(f"with {arms} select")
+        await connection.execute("update feed_head set place = 0")
+
+
+def _with_database(url: str, name: str) -> str:
+    """`url` with another database's name."""
+    before, mark, query = url.partition("?")
+    return f"{before.rpartition('/')[0]}/{name}{mark}{query}"

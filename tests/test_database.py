@@ -1,0 +1,65 @@
+"""service/database.py: the queries, the migrations, and what the schema itself refuses."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service import database
+from service.database import Database, load_queries, migrate
+from service.errors import DatabaseAway, DatabaseNewer
+from service.job import MOVES, REPORTED
+
+
+@pytest.mark.parametrize("name", sorted(load_queries()))
+async def test_every_query_is_good_on_the_migrated_database(db: Database, name: str) -> None:
+    async with db.pool.acquire() as connection:
+        await connection.prepare(load_queries()[name])
+
+
+async def test_the_transitions_table_and_the_code_say_the_same(db: Database) -> None:
+    rows = await db.pool.fetch("select was, now, reported from transitions")
+    assert {(row["was"], row["now"]) for row in rows} == {
+        (was.value, now.value) for was, moves in MOVES.items() for now in moves
+    }
+    assert {(row["was"], row["now"]) for row in rows if row["reported"]} == {
+        (was.value, now.value) for was, moves in REPORTED.items() for now in moves
+    }
+
+
+async def test_migrating_again_changes_nothing(dsn: str) -> None:
+    assert await migrate(dsn) == []
+
+
+async def test_a_database_newer_than_the_code_is_refused(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("insert into migrations values ('9999_tomorrow', now())")
+        with pytest.raises(DatabaseNewer, match="9999_tomorrow"):
+            await migrate(dsn)
+    finally:
+        await connection.execute("delete from migrations where name = '9999_tomorrow'")
+        await connection.close()
+
+
+async def test_a_database_that_is_not_there_is_away_and_its_password_is_not_told() -> None:
+    with pytest.raises(DatabaseAway) as away:
+        await migrate("postgresql://someone:hunter2hunter2@127.0.0.1:9/none")
+    assert "hunter2" not in str(away.value)
+
+
+def test_a_query_named_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("-- name: one\nselect 1;\n-- name: one\nselect 2;\n")
+    with pytest.raises(ValueError, match="one a second time"):
+        load_queries(tmp_path)
+
+
+def test_text_before_the_first_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("select 1;\n-- name: one\nselect 2;\n")
+    with pytest.raises(ValueError, match="before its first name"):
+        load_queries(tmp_path)
+
+
+def test_the_migrations_are_numbered_without_a_gap() -> None:
+    names = sorted(path.stem for path in (database._sql_folder() / "migrations").glob("*.sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
