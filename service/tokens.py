@@ -1,0 +1,93 @@
+"""Callback tokens: which provider, job and attempt a callback is about, signed and expiring.
+
+`provider.payload.signature`: the payload is the job's id, the attempt's number and the expiry in
+unix seconds, 25 bytes as URL-safe base64. Short, because every callback carries one.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from uuid import UUID
+
+from itsdangerous import BadSignature, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
+
+from service.errors import TokenRefused
+
+_PAYLOAD = struct.Struct(">16sIIB")
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackToken:
+    """What a good token says."""
+
+    provider: str
+    job_id: UUID
+    attempt: int
+    expires_at: int
+
+
+def derived_key(secret: str, purpose: bytes) -> bytes:
+    """32 bytes for one purpose (at most 16 bytes long) from one of CALLBOARD_SECRETS."""
+    return blake2b(secret.encode(), digest_size=32, person=purpose).digest()
+
+
+def key_name(secret: str) -> str:
+    """A name for a secret, 8 hex digits, that says nothing of it: kept with what it signed."""
+    return derived_key(secret, b"callboard-name")[:4].hex()
+
+
+class Tokens:
+    """Makes and reads callback tokens under `secrets`, newest first: the first signs, all count."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        keys = [derived_key(secret, b"callboard-token") for secret in reversed(secrets)]
+        # The keys are derived already; deriving again at each call would double its cost.
+        self._signer = Signer(keys, sep=".", key_derivation="none", digest_method=sha256)
+        self.key_name = key_name(secrets[0])
+
+    def make(self, *, provider: str, job_id: UUID, attempt: int, expires_at: float) -> str:
+        """A token for one attempt; `expires_at` in unix seconds."""
+        payload = _PAYLOAD.pack(job_id.bytes, attempt, int(expires_at), _VERSION)
+        return self._signer.sign(f"{provider}.{base64_encode(payload).decode()}").decode()
+
+    def read(self, token: str, *, provider: str, now: float) -> CallbackToken:
+        """What `token` says. Raises TokenRefused with the operator's reason (contract §5)."""
+        if not token:
+            raise TokenRefused("no_token")
+        named, dot, rest = token.partition(".")
+        if not dot or rest.count(".") != 1 or not token.isascii():
+            raise TokenRefused("double_encoded" if "%" in token else "malformed")
+        try:
+            _, encoded = self._signer.unsign(token).split(b".")
+            job, attempt, expires_at, version = _PAYLOAD.unpack(base64_decode(encoded))
+        except BadSignature as fault:
+            raise TokenRefused(_why(token)) from fault
+        except (struct.error, ValueError) as fault:
+            raise TokenRefused("malformed") from fault
+        if not _canonical(token) or version != _VERSION:
+            raise TokenRefused("malformed")
+        if named != provider:
+            raise TokenRefused("other_provider")
+        if expires_at < now:
+            raise TokenRefused("expired")
+        return CallbackToken(
+            provider=named, job_id=UUID(bytes=job), attempt=attempt, expires_at=expires_at
+        )
+
+
+def _canonical(token: str) -> bool:
+    """Whether the signature is spelled as we spell it: base64 has bits to spare, and a token must
+    not be good in a second spelling. The rest of the token is itself under the signature."""
+    signature = token.rpartition(".")[2].encode()
+    return base64_encode(base64_decode(signature)) == signature
+
+
+def _why(token: str) -> str:
+    """Why a signature may not hold: the operator's first hint."""
+    signature = token.rpartition(".")[2]
+    if "%" in token:
+        return "double_encoded"
+    return "unknown_secret" if len(signature) == 43 else "truncated"
