@@ -1,0 +1,165 @@
+"""Takes an app's request for a render: checked, priced, and stored once per Idempotency-Key."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from service import ids
+from service.catalog import Catalog
+from service.database import Database
+from service.errors import (
+    DatabaseAway,
+    FieldFault,
+    InvalidRequest,
+    TargetForbidden,
+    Unavailable,
+)
+from service.guard import Guard
+from service.job import ErrorCode
+from service.providers import Provider
+from service.store import jobs
+from service.store.jobs import NewJob
+
+STORE_WITHIN_SECONDS = 10.0
+DEFAULT_DEADLINE_SECONDS = 7200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What an app asks for, its types already checked. `fingerprint` is of the whole request."""
+
+    app_id: UUID
+    model: str
+    input: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    provider: str | None = None
+    reference: str | None = None
+    notify_hook: str | None = None
+    deadline_seconds: float | None = None
+    unlisted: bool = False
+    idempotency_key: str | None = None
+    fingerprint: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creator:
+    """Makes jobs. `deadline` overrides the models' own (CALLBOARD_DEADLINE_SECONDS), in seconds."""
+
+    db: Database
+    providers: Mapping[str, Provider]
+    catalog: Catalog
+    guard: Guard
+    deadline: float | None
+
+    async def create(self, wanted: Wanted) -> tuple[UUID, bool]:
+        """The id of the job, and whether it was there before under the same key.
+
+        Raises InvalidRequest, which names the field; Unavailable with `charged: unknown` where
+        the database did not say in time whether the job is stored.
+        """
+        job = self.prepare(wanted)
+        deadline = time.monotonic() + STORE_WITHIN_SECONDS
+        while True:
+            try:
+                return await self._store(job)
+            except DatabaseAway:
+                if time.monotonic() > deadline:
+                    raise _unknown(wanted) from None
+            await asyncio.sleep(0.1)
+
+    def prepare(self, wanted: Wanted) -> NewJob:
+        """The job as it would be stored. Raises InvalidRequest."""
+        provider, deadline, warnings = self._route(wanted)
+        if wanted.notify_hook is not None:
+            try:
+                self.guard.check_url(wanted.notify_hook)
+            except TargetForbidden as fault:
+                raise _invalid("notify_hook", str(fault)) from fault
+        key = wanted.idempotency_key
+        bucket = None if key is None else ids.bucket_for(wanted.app_id, key)
+        return NewJob(
+            id=ids.new_id(bucket),
+            app_id=wanted.app_id,
+            provider=provider.name,
+            model=wanted.model,
+            input=wanted.input,
+            deadline_seconds=wanted.deadline_seconds or self.deadline or deadline,
+            metadata=wanted.metadata,
+            reference=wanted.reference,
+            notify_hook=wanted.notify_hook,
+            warnings=warnings,
+            idempotency_key=key,
+            fingerprint=wanted.fingerprint if key is not None else None,
+        )
+
+    async def _store(self, job: NewJob) -> tuple[UUID, bool]:
+        if await jobs.create(self.db, job):
+            return job.id, False
+        if job.idempotency_key is None:
+            return job.id, False  # an earlier try of ours took effect after all
+        found = await jobs.find_idempotent(self.db, job.app_id, job.idempotency_key)
+        if found is None:
+            raise DatabaseAway("the key was taken and is gone")
+        job_id, fingerprint = found
+        if fingerprint != job.fingerprint:
+            raise InvalidRequest(
+                "this Idempotency-Key came with another body before: use a new key for a new job",
+                code="idempotency_conflict",
+            )
+        return job_id, job_id != job.id
+
+    def _route(self, wanted: Wanted) -> tuple[Provider, float, tuple[str, ...]]:
+        """The provider that renders it, the model's deadline and what the app should know."""
+        listed = self.catalog.find(wanted.model, wanted.provider)
+        names = sorted({model.provider for model in listed})
+        if not listed:
+            if not wanted.unlisted:
+                raise _invalid(
+                    "model",
+                    f"{wanted.model!r} is not in the catalog; "
+                    'callboard models it does not know need "unlisted": true',
+                    code=ErrorCode.UNSUPPORTED_MODEL,
+                )
+            names = [wanted.provider] if wanted.provider else sorted(self.providers)
+        usable = [name for name in names if name in self.providers]
+        if not usable:
+            raise InvalidRequest(
+                f"no configured provider renders this: {', '.join(names) or 'none'} has no key",
+                code="provider_not_configured",
+            )
+        if len(usable) > 1:
+            raise _invalid("provider", f"say which one: {', '.join(usable)}")
+        model = next((model for model in listed if model.provider == usable[0]), None)
+        warnings: tuple[str, ...] = ()
+        if model is not None and model.retired_on is not None:
+            warnings = (f"the provider is reported to have retired this on {model.retired_on}",)
+        deadline = model.deadline_seconds if model is not None else None
+        return self.providers[usable[0]], deadline or DEFAULT_DEADLINE_SECONDS, warnings
+
+
+def fingerprint(canonical: str) -> bytes:
+    """What an Idempotency-Key is held to: the parsed request, not its spelling."""
+    return sha256(canonical.encode("utf-8", "surrogatepass")).digest()
+
+
+def _invalid(field: str, message: str, *, code: str = "invalid_request") -> InvalidRequest:
+    return InvalidRequest(f"{field}: {message}", code=code, fields=(FieldFault(field, message),))
+
+
+def _unknown(wanted: Wanted) -> Unavailable:
+    hint = (
+        "send it again with the same Idempotency-Key"
+        if wanted.idempotency_key is not None
+        else "it had no Idempotency-Key: look for it before you send it again"
+    )
+    return Unavailable(
+        f"the database did not say whether the job is stored; {hint}",
+        code="unavailable",
+        retryable=wanted.idempotency_key is not None,
+        charged="unknown",
+        retry_after=5,
+    )

@@ -1,0 +1,136 @@
+"""Tells subscribers: signed as Standard Webhooks, and again by the schedule until acknowledged."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from standardwebhooks.webhooks import Webhook
+
+from service import ids, jsontext
+from service.database import Database
+from service.encryption import AtRest
+from service.http import Delivered, Deliverer
+from service.loop import jittered, until_stored
+from service.store import deliveries
+from service.store.deliveries import Delivery
+
+log = logging.getLogger(__name__)
+
+# The pause before each further try, in seconds; the first try is made at once (contract §6).
+SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+TOTAL_SECONDS = 15.0
+LEASE_SECONDS = 30.0  # longer than a try, shorter than the minute in which a cut one is made again
+LONGEST_RETRY_AFTER_SECONDS = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What follows a try: the delivery's state, and in how many seconds the next one is due."""
+
+    state: str
+    again_in: float = 0.0
+    disable: str | None = None
+
+
+def after(delivered: Delivered, tries: int) -> Next:
+    """What follows the answer to try number `tries` (from 1)."""
+    status = delivered.status
+    if delivered.error is None and delivered.status is not None and delivered.status < 300:
+        return Next(state="succeeded")
+    # 410 says that nobody wants these any more; the event is held with the endpoint.
+    disable = "the endpoint answered 410 Gone" if status == 410 else None
+    if tries > len(SCHEDULE):
+        return Next(state="failed", disable=disable)
+    pause = jittered(SCHEDULE[tries - 1])
+    if status in (429, 503) and delivered.retry_after is not None:
+        pause = max(pause, min(LONGEST_RETRY_AFTER_SECONDS, delivered.retry_after))
+    return Next(state="pending", again_in=pause, disable=disable)
+
+
+class Delivering:
+    """Claims due deliveries and sends them, `in_flight` at once."""
+
+    def __init__(
+        self,
+        db: Database,
+        at_rest: AtRest,
+        client: Deliverer,
+        *,
+        wake: asyncio.Event,
+        in_flight: int = 64,
+    ) -> None:
+        self._db = db
+        self._at_rest = at_rest
+        self._client = client
+        self._most = in_flight
+        self._sending: set[asyncio.Task[None]] = set()
+        self.wake = wake
+
+    async def step(self) -> bool:
+        """Claims as many deliveries as there are free places and starts sending them. False: a
+        place that becomes free wakes the loop. Raises DatabaseAway."""
+        free = self._most - len(self._sending)
+        if free <= 0:
+            return False
+        for delivery in await deliveries.claim(self._db, limit=free, lease_seconds=LEASE_SECONDS):
+            task = asyncio.create_task(self._settle(delivery))
+            self._sending.add(task)
+            task.add_done_callback(self._done)
+        return False
+
+    async def finish(self) -> None:
+        """Ends the tries under way: each is made again when its lease has run out."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self.wake.set()
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("a delivery failed; its lease will end", exc_info=fault)
+
+    async def _settle(self, delivery: Delivery) -> None:
+        if delivery.url is None or delivery.secret is None:
+            gone = Delivered(error="the subscription was deleted", duration=0.0)
+            await self._record(delivery, gone, Next(state="failed"))
+            return
+        delivered = await self._send(delivery.url, delivery.secret, delivery)
+        await self._record(delivery, delivered, after(delivered, delivery.tries + 1))
+
+    async def _send(self, url: str, secret: bytes, delivery: Delivery) -> Delivered:
+        content = jsontext.dumps(delivery.body)
+        own = self._at_rest.decrypt(delivery.headers) if delivery.headers is not None else "{}"
+        headers = jsontext.loads(own) | signed_headers(
+            self._at_rest.decrypt(secret), ids.show("evt", delivery.event_id), content
+        )
+        return await self._client.post(
+            url, content=content.encode(), headers=headers, total=TOTAL_SECONDS
+        )
+
+    async def _record(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
+        await until_stored(
+            lambda: deliveries.finish(
+                self._db,
+                delivery,
+                state=then.state,
+                status=delivered.status,
+                duration_ms=round(delivered.duration * 1000),
+                error=delivered.error,
+                response=delivered.body,
+                again_in=then.again_in,
+                disable=then.disable,
+            )
+        )
+
+
+def signed_headers(secret: str, event_id: str, content: str) -> dict[str, str]:
+    """The headers of Standard Webhooks (standardwebhooks.com) over `content`, signed now."""
+    now = datetime.now(UTC)
+    return {
+        "content-type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(event_id, now, content),
+    }

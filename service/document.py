@@ -1,0 +1,100 @@
+"""A job, an event and their parts as the API and the events show them (contract §4 and §6)."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from service import ids, jsontext
+from service.job import ENDED, State
+
+Row = Mapping[str, Any]
+SHORTENED_CHARACTERS = 4096
+
+
+def moment(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC with microseconds, or None."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
+    """A job from its row (`get_job`). `shorten`: strings of the input over 4 KiB are cut, as
+    events and lists show them."""
+    shown_id = ids.show("job", row["id"])
+    given = jsontext.loads(row["input"])
+    completed = row["state"] == State.COMPLETED
+    return {
+        "id": shown_id,
+        "state": row["state"],
+        "stuck": row["stuck"],
+        "late": row["late"],
+        "provider": row["provider"],
+        "model": row["model"],
+        "attempt": row["attempt"],
+        "version": row["version"],
+        "provider_id": row["provider_id"],
+        "input": _shortened(given) if shorten else given,
+        "output": _loaded(row["output"]) if completed else None,
+        "outputs": (_loaded(row["outputs"]) or []) if completed else [],
+        "error": _loaded(row["error"]),
+        "warnings": _loaded(row["warnings"]),
+        "cost": _cost(row),
+        "learnt_by": row["learnt_by"],
+        "progress": _loaded(row["progress"]) or {"queue_position": None, "fraction": None},
+        "notify_hook": row["notify_hook"],
+        "metadata": _loaded(row["metadata"]),
+        "reference": row["reference"],
+        "created_at": moment(row["created_at"]),
+        "submitted_at": moment(row["submitted_at"]),
+        "finished_at": moment(row["finished_at"]),
+        "links": {"self": f"/v1/jobs/{shown_id}", "timeline": f"/v1/jobs/{shown_id}/timeline"},
+    }
+
+
+def of_event(row: Row) -> dict[str, Any]:
+    """An event's body from its row (`claim_deliveries`): the job as it stood at that move, so that
+    every try of one event tells the same, whatever has happened to the job since."""
+    state = State(row["event_now"])
+    ended = state in ENDED
+    at = row["event_at"]
+    then = dict(row.items()) | {
+        "state": state.value,
+        "version": row["event_version"],
+        "attempt": row["event_attempt"],
+        "stuck": False,
+        "late": row["event_was"] == State.EXPIRED and state == State.COMPLETED,
+        "error": row["event_detail"],
+        "progress": None,
+        "learnt_by": row["event_source"] if ended and state != State.EXPIRED else None,
+        "submitted_at": row["submitted_at"] if state != State.SUBMITTED else at,
+        "finished_at": at if ended else None,
+    }
+    return {
+        "type": f"job.{state}",
+        "timestamp": moment(at),
+        "data": {"job": of_job(then, shorten=True)},
+    }
+
+
+def _cost(row: Row) -> dict[str, Any] | None:
+    if row["currency"] is None:
+        return None
+    return {
+        "currency": row["currency"],
+        "estimate": None if row["estimate"] is None else str(row["estimate"]),
+        "upper_bound": row["upper_bound"],
+        "actual": None if row["actual"] is None else str(row["actual"]),
+    }
+
+
+def _loaded(text: str | None) -> Any:
+    return None if text is None else jsontext.loads(text)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > SHORTENED_CHARACTERS:
+        return f"{value[:SHORTENED_CHARACTERS]}…"
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _shortened(item) for key, item in value.items()}
+    return value

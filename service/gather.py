@@ -1,0 +1,96 @@
+"""Work that comes one by one and is done many at a time.
+
+While one batch is under way the next items gather, and go together; nothing waits when nothing is
+under way. Each caller gets the answer to its own item, after the batch that held it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from service.errors import DatabaseAway
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Full(Exception):
+    """More items wait than may wait."""
+
+
+class Gather(Generic[Item, Answer]):
+    """Runs `work` over batches of what is `put`.
+
+    At most `most` items go in a batch, of those with one `key` only one (None: no bound); at most
+    `waiting` may wait. A batch that fails for one item's fault is done again one by one, so that
+    a bad item hurts only itself; DatabaseAway is everyone's.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        *,
+        key: Callable[[Item], Hashable | None],
+        most: int = 256,
+        waiting: int = 10_000,
+    ) -> None:
+        self._work = work
+        self._key = key
+        self._most = most
+        self._limit = waiting
+        self._queue: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def put(self, item: Item) -> Answer:
+        """The answer to `item`. Raises Full, or what the work raised for it."""
+        if len(self._queue) >= self._limit:
+            raise Full
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append((item, answer))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                await self._do(self._take())
+        finally:
+            self._runner = None
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
+        """The next batch: in order of arrival, one per key; the others stay first in line."""
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        later: list[tuple[Item, asyncio.Future[Answer]]] = []
+        keys: set[Hashable] = set()
+        while self._queue and len(batch) < self._most:
+            waiting = self._queue.popleft()
+            key = self._key(waiting[0])
+            if key is not None and key in keys:
+                later.append(waiting)
+                continue
+            keys.add(key)
+            batch.append(waiting)
+        self._queue.extendleft(reversed(later))
+        return batch
+
+    async def _do(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._work([item for item, _ in batch])
+        except Exception as fault:
+            if len(batch) == 1 or isinstance(fault, DatabaseAway):
+                for _, answer in batch:
+                    _fail(answer, fault)
+                return
+            for waiting in batch:
+                await self._do([waiting])
+            return
+        for (_, future), given in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(given)
+
+
+def _fail(answer: asyncio.Future[Answer], fault: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(fault)

@@ -1,0 +1,191 @@
+"""A provider's callback: token, signature, report, one gathered write. Nothing else waits on it.
+
+The answer is given after its own commit; what the callback means to the job is decided by the
+statement that writes it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from service import jsontext
+from service.database import Database
+from service.errors import (
+    CallbackRefused,
+    CallbackUnreadable,
+    DatabaseAway,
+    KeysAway,
+    TokenRefused,
+)
+from service.gather import Full, Gather
+from service.ids import bucket_of, new_id
+from service.providers import Provider, Report, Signed, Trust
+from service.signature import Freshness, Keys, verify_many
+from service.store.advance import InboundCall, Move, Outcome, advance, reported
+from service.tokens import CallbackToken, Tokens
+
+MOST_WAITING = 5_000
+NEXT_LOOK_SECONDS = 60.0
+RETRY_AFTER_SECONDS = 5
+# What is kept of a call's headers: enough to check it again, nothing that authenticates anyone.
+KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One inbound call; header names are lower case."""
+
+    provider: str
+    token: str
+    headers: Mapping[str, str]
+    body: bytes
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the provider is told: an HTTP status, and a word where it is 200."""
+
+    status: int
+    word: str = ""
+
+
+Checked = Freshness | CallbackRefused | KeysAway
+REFUSED = Answer(status=401)
+AWAY = Answer(status=503)
+
+
+class Receiver:
+    """Takes the callbacks of the configured providers. `moved` is called after each write that
+    staged a delivery or moved a job."""
+
+    def __init__(
+        self,
+        db: Database,
+        providers: Mapping[str, Provider],
+        tokens: Tokens,
+        keys: Mapping[str, Keys],
+        moved: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        self._db = db
+        self._providers = providers
+        self._tokens = tokens
+        self._moved = moved
+        self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=MOST_WAITING)
+        self._checks = {
+            name: self._checker(providers[name], provider_keys)
+            for name, provider_keys in keys.items()
+        }
+
+    async def receive(self, call: Call) -> Answer:
+        """Stores a callback and applies it. Never raises for what a provider or anyone else sent;
+        503 where it could not be stored, or the keys to check it could not be fetched."""
+        provider = self._providers.get(call.provider)
+        if provider is None:
+            return REFUSED
+        token: CallbackToken | None = None
+        try:
+            token = self._tokens.read(call.token, provider=call.provider, now=time.time())
+            report, reason = await self._read(provider, call)
+        except TokenRefused as fault:
+            return await self._keep(call, token, verdict="refused", reason=fault.reason)
+        except CallbackUnreadable as fault:
+            return await self._keep(call, token, verdict="unreadable", reason=fault.reason)
+        except (KeysAway, Full):
+            return AWAY
+        return await self._apply(provider, call, token, report, reason)
+
+    async def refuse(self, call: Call, *, reason: str, status: int) -> Answer:
+        """Keeps a call that was refused before it was read (too large, wrong type)."""
+        kept = await self._keep(call, None, verdict="unreadable", reason=reason)
+        return kept if kept is AWAY else Answer(status=status)
+
+    async def _read(self, provider: Provider, call: Call) -> tuple[Report, str | None]:
+        """The report, and why it is only a hint (None where it is worth what it says)."""
+        if provider.callbacks is not Trust.SIGNED:
+            return provider.read_callback(call.headers, call.body), None
+        signed = provider.read_signature(call.headers, call.body)
+        freshness = await self._checks[provider.name].put(signed)
+        if not isinstance(freshness, Freshness):
+            raise freshness
+        report = provider.read_callback(call.headers, call.body)
+        return report, None if freshness is Freshness.FRESH else "signature_stale"
+
+    def _checker(self, provider: Provider, keys: Keys) -> Gather[Signed, Checked]:
+        async def check(batch: Sequence[Signed]) -> Sequence[Checked]:
+            return await verify_many(keys, batch, now=time.time(), user_id=provider.user_id)
+
+        return Gather(check, key=lambda _: None, waiting=MOST_WAITING)
+
+    async def _apply(
+        self,
+        provider: Provider,
+        call: Call,
+        token: CallbackToken,
+        report: Report,
+        reason: str | None,
+    ) -> Answer:
+        if provider.callbacks is Trust.HINT or reason is not None:
+            report = Report(state=None, provider_id=report.provider_id, ask=True)
+        move = reported(
+            report,
+            provider,
+            job_id=token.job_id,
+            attempt=token.attempt,
+            source="callback",
+            due_in=NEXT_LOOK_SECONDS,
+            call=_kept(call, new_id(bucket_of(token.job_id)), reason=reason),
+        )
+        outcome = await self._store(move)
+        if outcome is None:
+            return AWAY
+        if outcome.verdict == "refused":
+            return REFUSED
+        return Answer(status=200, word=_word(outcome.verdict))
+
+    async def _keep(
+        self, call: Call, token: CallbackToken | None, *, verdict: str, reason: str
+    ) -> Answer:
+        callback_id = new_id(bucket_of(token.job_id) if token else None)
+        move = Move(
+            job_id=token.job_id if token else None,
+            attempt=token.attempt if token else None,
+            source="callback",
+            event_id=callback_id,
+            call=_kept(call, callback_id, verdict=verdict, reason=reason),
+        )
+        if await self._store(move) is None:
+            return AWAY
+        return Answer(status=400) if verdict == "unreadable" else REFUSED
+
+    async def _store(self, move: Move) -> Outcome | None:
+        """What became of the move once it is committed; None where it could not be stored."""
+        try:
+            return await self._writes.put(move)
+        except (DatabaseAway, Full):
+            return None
+
+    async def _write(self, moves: Sequence[Move]) -> Sequence[Outcome]:
+        outcomes = await advance(self._db, moves)
+        self._moved(outcomes)
+        return outcomes
+
+
+def _kept(
+    call: Call, callback_id: UUID, *, verdict: str | None = None, reason: str | None = None
+) -> InboundCall:
+    headers = {name: value for name, value in call.headers.items() if name.startswith(KEPT_HEADERS)}
+    return InboundCall(
+        id=callback_id,
+        provider=call.provider,
+        address=call.address,
+        headers=jsontext.dumps(headers),
+        body=call.body,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _word(verdict: str) -> str:
+    return "accepted" if verdict == "hint" else verdict

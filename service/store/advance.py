@@ -1,0 +1,177 @@
+"""Moves: what somebody says of a job, put to the one statement that moves jobs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from service import jsontext
+from service.database import Database
+from service.ids import bucket_of, new_id
+from service.job import JobError, State
+from service.providers import Progress, Provider, Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundCall:
+    """A call to a provider's door, as it is kept. `verdict` is set where no job decides it."""
+
+    id: UUID
+    provider: str
+    address: str
+    headers: str
+    body: bytes
+    verdict: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One item of `advance`; sql/queries/advance.sql says what each field does there.
+
+    `due_in` is in seconds: when the job's agenda row is due next (`task` says for what), or None
+    to leave it. `event_id` names the move: asked for after a lost answer.
+    """
+
+    job_id: UUID | None
+    attempt: int | None
+    source: str
+    event_id: UUID
+    now: State | None = None
+    was: State | None = None
+    expected: int | None = None
+    provider_id: str | None = None
+    urls: Mapping[str, str] | None = None
+    token_key: str | None = None
+    output: Any = None
+    outputs: Any = None
+    error: JobError | None = None
+    progress: Progress | None = None
+    actual: Decimal | None = None
+    ask: bool = False
+    task: str | None = None
+    due_in: float | None = None
+    call: InboundCall | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one Move: `moved` false is "not now", and `state` where the job stands (None:
+    we do not have it). `staged`: there are new deliveries to make."""
+
+    verdict: str
+    moved: bool
+    was: State | None
+    state: State | None
+    version: int | None
+    staged: bool
+
+
+def new_event_id(job_id: UUID) -> UUID:
+    """An id for a move of this job, in the job's bucket."""
+    return new_id(bucket_of(job_id))
+
+
+def reported(
+    report: Report,
+    provider: Provider,
+    *,
+    job_id: UUID,
+    attempt: int,
+    source: str,
+    due_in: float,
+    call: InboundCall | None = None,
+) -> Move:
+    """The Move that a provider's Report asks for. `due_in` (seconds) dates the next look at a job
+    that goes on; a report that only points elsewhere (`ask`) is due at once, and proves that the
+    provider has the job."""
+    now = State.SUBMITTED if report.ask else report.state
+    goes_on = now in (State.SUBMITTED, State.RUNNING)
+    return Move(
+        job_id=job_id,
+        attempt=attempt,
+        source=source,
+        event_id=new_event_id(job_id),
+        now=now,
+        provider_id=report.provider_id,
+        output=report.output,
+        outputs=None if report.output is None else provider.outputs(report.output),
+        error=report.error,
+        progress=report.progress,
+        actual=report.actual,
+        ask=report.ask,
+        task="poll" if goes_on else None,
+        due_in=(0.0 if report.ask else due_in) if goes_on else None,
+        call=call,
+    )
+
+
+async def advance(db: Database, moves: Sequence[Move]) -> list[Outcome]:
+    """Puts `moves` to the database in one statement, one round trip; a job stands at most once
+    among them. The outcomes come in the order of the moves. Raises DatabaseAway."""
+    rows = await db.rows("advance", *_columns(moves))
+    return [
+        Outcome(
+            verdict=row["verdict"],
+            moved=row["moved"],
+            was=None if row["was"] is None else State(row["was"]),
+            state=None if row["state"] is None else State(row["state"]),
+            version=row["version"],
+            staged=row["staged"],
+        )
+        for row in rows
+    ]
+
+
+def _columns(moves: Sequence[Move]) -> list[list[Any]]:
+    calls = [move.call for move in moves]
+    return [
+        [move.job_id for move in moves],
+        [move.attempt for move in moves],
+        [move.was for move in moves],
+        [move.now for move in moves],
+        [move.event_id for move in moves],
+        [move.source for move in moves],
+        [move.provider_id for move in moves],
+        [_json(move.urls or None) for move in moves],
+        [move.token_key for move in moves],
+        [_json(move.output) for move in moves],
+        [_error(move.error) for move in moves],
+        [_progress(move.progress) for move in moves],
+        [move.actual for move in moves],
+        [move.ask for move in moves],
+        [move.task for move in moves],
+        [move.due_in for move in moves],
+        [call and call.id for call in calls],
+        [call and call.provider for call in calls],
+        [call and call.verdict for call in calls],
+        [call and call.reason for call in calls],
+        [call and call.address for call in calls],
+        [call and call.headers for call in calls],
+        [call and call.body for call in calls],
+        [_json(move.outputs) for move in moves],
+        [move.expected for move in moves],
+    ]
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else jsontext.dumps(value)
+
+
+def _error(error: JobError | None) -> str | None:
+    return None if error is None else jsontext.dumps(error.as_dict())
+
+
+def _progress(progress: Progress | None) -> str | None:
+    if progress is None:
+        return None
+    return jsontext.dumps(
+        {"queue_position": progress.queue_position, "fraction": progress.fraction}
+    )
+
+
+async def find_move(db: Database, move: Move) -> int | None:
+    """The version that `move` made, asked after a lost answer; None where it took no effect."""
+    row = await db.row("find_event", move.job_id, move.event_id)
+    return None if row is None else int(row["version"])

@@ -1,0 +1,102 @@
+"""What is left to do: leases on jobs that are due to be submitted or asked after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from service import jsontext
+from service.database import Database
+from service.job import State
+from service.providers import Attempt, Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A job whose turn has come, under our lease. `tries` counts the leases since it last moved.
+
+    `age` is the time since the attempt's POST, `ended_for` since its end, both in seconds.
+    """
+
+    task: str
+    lease: int
+    tries: int
+    state: State
+    provider: str
+    deadline_seconds: float
+    attempt: Attempt
+    version: int
+    age: float | None = None
+    ended_for: float | None = None
+
+
+async def claim_submits(
+    db: Database, *, limit: int, lease_seconds: float, providers: Sequence[str]
+) -> list[Due]:
+    """Leases up to `limit` jobs of these providers that are due to be submitted."""
+    rows = await db.rows("claim_submits", limit, lease_seconds, list(providers))
+    return [_due(row, task="submit") for row in rows]
+
+
+async def claim_asks(db: Database, *, limit: int, lease_seconds: float) -> list[Due]:
+    """Leases up to `limit` jobs that are due to be asked after or given up."""
+    rows = await db.rows("claim_asks", limit, lease_seconds)
+    return [_due(row, task=row["task"], age=row["age"], ended_for=row["ended_for"]) for row in rows]
+
+
+def _due(row: Mapping[str, Any], **more: Any) -> Due:
+    provider_id, urls = (row["provider_id"], row["urls"]) if "urls" in row else (None, None)
+    return Due(
+        lease=row["lease"],
+        tries=row["tries"],
+        state=State(row["state"]),
+        version=row["version"],
+        provider=row["provider"],
+        deadline_seconds=row["deadline_seconds"],
+        attempt=Attempt(
+            job_id=row["job_id"],
+            number=row["attempt"],
+            model=row["model"],
+            input=jsontext.loads(row["input"]),
+            provider_id=provider_id,
+            urls=jsontext.loads(urls) if urls else {},
+        ),
+        **more,
+    )
+
+
+async def finish_ask(
+    db: Database,
+    due: Due,
+    *,
+    again_in: float | None,
+    poll_id: UUID | None = None,
+    duration_ms: int = 0,
+    said: State | None = None,
+    note: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Gives the lease of a poll back, due again in `again_in` seconds (None: never), and records
+    what the provider said where it was asked (`poll_id`)."""
+    shown = None
+    if progress is not None:
+        shown = jsontext.dumps(
+            {"queue_position": progress.queue_position, "fraction": progress.fraction}
+        )
+    await db.rows(
+        "finish_ask",
+        due.attempt.job_id,
+        due.lease,
+        due.attempt.number,
+        again_in,
+        poll_id,
+        duration_ms,
+        said,
+        note,
+        shown,
+    )
+
+
+async def delay_submit(db: Database, due: Due, *, seconds: float) -> None:
+    """Gives the lease of a submit back, due again in `seconds`."""
+    await db.rows("delay_submit", due.attempt.job_id, due.lease, seconds)

@@ -1,0 +1,110 @@
+"""Jobs: made once per Idempotency-Key, read one by one or by page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from service import jsontext
+from service.database import Database
+from service.ids import new_id
+
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be made. `fingerprint` is of the request that came under `idempotency_key`."""
+
+    id: UUID
+    app_id: UUID
+    provider: str
+    model: str
+    input: Mapping[str, Any]
+    deadline_seconds: float
+    metadata: Mapping[str, Any]
+    reference: str | None = None
+    notify_hook: str | None = None
+    warnings: tuple[str, ...] = ()
+    currency: str | None = None
+    estimate: Decimal | None = None
+    upper_bound: bool = False
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which jobs a page shows; None is no bound. Jobs come newest first, ids below `before`."""
+
+    state: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    reference: str | None = None
+    metadata: Mapping[str, str] | None = None
+    stuck: bool = False
+    after: UUID = FIRST_ID
+    before: UUID = LAST_ID
+
+
+async def create(db: Database, job: NewJob) -> bool:
+    """Makes the job, in one statement with its key; False: the key or the id is taken. Sent again
+    after a lost answer, it makes nothing twice."""
+    row = await db.row(
+        "create_job",
+        job.id,
+        job.app_id,
+        job.idempotency_key,
+        job.fingerprint,
+        job.provider,
+        job.model,
+        jsontext.dumps(job.input),
+        job.reference,
+        jsontext.dumps(job.metadata),
+        job.notify_hook,
+        job.deadline_seconds,
+        jsontext.dumps(job.warnings),
+        job.currency,
+        job.estimate,
+        job.upper_bound,
+        new_id(job.id.int & 0xFF),
+    )
+    return row is not None
+
+
+async def find_idempotent(db: Database, app_id: UUID, key: str) -> tuple[UUID, bytes] | None:
+    """The job made under an app's key, and the fingerprint of its request; None: none."""
+    row = await db.row("find_idempotent", app_id, key)
+    return None if row is None else (row["job_id"], row["fingerprint"])
+
+
+async def get(db: Database, job_id: UUID) -> Mapping[str, Any] | None:
+    """A job's row with its current attempt, as `document.of_job` takes it; None: no such job."""
+    return await db.row("get_job", job_id)
+
+
+async def page(
+    db: Database, app_id: UUID | None, wanted: Filter, limit: int
+) -> list[Mapping[str, Any]]:
+    """Up to `limit` rows, newest first, of one app or (None) of all."""
+    bounds = (
+        wanted.after,
+        wanted.before,
+        wanted.state,
+        wanted.provider,
+        wanted.model,
+        wanted.reference,
+        None if not wanted.metadata else jsontext.dumps(wanted.metadata),
+        wanted.stuck,
+        limit,
+    )
+    if app_id is None:
+        return await db.rows("list_all_jobs", *bounds)
+    return await db.rows("list_jobs", app_id, *bounds)
+
+
+async def timeline(db: Database, job_id: UUID) -> list[dict[str, Any]]:
+    """Everything that happened to a job, oldest first."""
+    rows = await db.rows("timeline_of_job", job_id)
+    return [dict(row) | {"detail": jsontext.loads(row["detail"])} for row in rows]

@@ -1,0 +1,277 @@
+"""Sends each queued job to its provider: at most one POST per attempt, whatever dies meanwhile.
+
+A job moves to `submitting` alone, just before its own POST. What is known not to have been sent,
+or was refused, goes back or fails; everything else whose outcome nobody knows is `unconfirmed`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from service import http
+from service.database import Database
+from service.errors import CallboardError, DatabaseAway, NotSent, ReplyLost
+from service.job import Charged, ErrorCode, JobError, State
+from service.loop import until_stored
+from service.pace import Pace, next_submit
+from service.providers import Accepted, Attempt, Provider, Refused, Unclear
+from service.store import agenda
+from service.store.advance import Move, Outcome, advance, find_move, new_event_id
+from service.store.agenda import Due
+from service.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+START_WITHIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The submitter's clocks, in seconds. The POST starts and ends well within the lease, so that
+    while it may be under way nobody else touches the job."""
+
+    lease: float
+    unconfirmed: float
+    give_up: float
+
+    @property
+    def start_within(self) -> float:
+        return min(START_WITHIN_SECONDS, self.lease / 6)
+
+    @property
+    def total(self) -> float:
+        return self.lease * 0.6
+
+
+class Submitter:
+    """Claims queued jobs and sends them, `in_flight` at once. `moved` hears of every move."""
+
+    def __init__(
+        self,
+        db: Database,
+        providers: Mapping[str, Provider],
+        tokens: Tokens,
+        timing: Timing,
+        pace: Pace,
+        public_url: str | None,
+        moved: Callable[[list[Outcome]], None],
+        in_flight: int = 32,
+    ) -> None:
+        self._db = db
+        self._providers = providers
+        self._tokens = tokens
+        self._timing = timing
+        self._pace = pace
+        self._public_url = public_url
+        self._moved = moved
+        self._most = in_flight
+        self._sending: set[asyncio.Task[None]] = set()
+        self.wake = asyncio.Event()
+
+    async def step(self) -> bool:
+        """Claims as many jobs as there are free places and starts sending them. False: a place that
+        becomes free wakes the loop. Raises DatabaseAway."""
+        free = self._most - len(self._sending)
+        if free <= 0:
+            return False
+        claimed = await agenda.claim_submits(
+            self._db,
+            limit=free,
+            lease_seconds=self._timing.lease,
+            providers=list(self._providers),
+        )
+        for due in claimed:
+            task = asyncio.create_task(self._settle(due))
+            self._sending.add(task)
+            task.add_done_callback(self._done)
+        return False
+
+    async def finish(self) -> None:
+        """Waits until every POST under way has been answered and stored."""
+        while self._sending:
+            await asyncio.wait(set(self._sending))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self.wake.set()
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("a submit failed; its lease will tell", exc_info=fault)
+
+    async def _settle(self, due: Due) -> None:
+        if due.state is State.SUBMITTING:
+            log.warning("job=%s was being sent when its sender went away", due.attempt.job_id.hex)
+            note = "the process that was sending it went away"
+            await self._store(self._unconfirmed(due.attempt, due.version, Unclear(note=note)))
+        elif due.state is State.QUEUED:
+            await self._send(self._providers[due.provider], due)
+
+    async def _send(self, provider: Provider, due: Due) -> None:
+        attempt = due.attempt
+        token = self._token(provider, due)
+        request = provider.submission(attempt, self._callback_url(provider, token))
+        began = time.monotonic()
+        version = await self._begin(attempt, began, self._tokens.key_name if token else None)
+        if version is None:
+            return
+        if time.monotonic() - began > self._timing.start_within:
+            await self._store(self._back(attempt, version, None, 0.0))
+            return
+        try:
+            reply = await http.post_once(
+                request,
+                origin=provider.origin,
+                credentials=provider.credentials(),
+                connect=min(CONNECT_SECONDS, self._timing.total / 2),
+                total=self._timing.total,
+            )
+        except NotSent as fault:
+            await self._store(
+                self._back(attempt, version, _unreachable(fault), next_submit(due.tries))
+            )
+            return
+        except (ReplyLost, CallboardError) as fault:
+            await self._store(self._unconfirmed(attempt, version, Unclear(note=str(fault))))
+            return
+        verdict = provider.read_submission(reply)
+        await self._store(self._verdict(provider, due, version, verdict))
+
+    async def _begin(self, attempt: Attempt, began: float, token_key: str | None) -> int | None:
+        """Moves the job to `submitting`; its version then, or None where it is not ours to send.
+
+        After a lost answer the move is sent again under the same id, and that id is read back: it
+        took effect at most once.
+        """
+        move = Move(
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            source="submit",
+            event_id=new_event_id(attempt.job_id),
+            was=State.QUEUED,
+            now=State.SUBMITTING,
+            token_key=token_key,
+            task="submit",
+            due_in=self._timing.lease,
+        )
+        try:
+            (outcome,) = await advance(self._db, [move])
+            return outcome.version if outcome.moved else None
+        except DatabaseAway:
+            log.warning("job=%s: the answer to its claim was lost", attempt.job_id.hex)
+        (outcome,) = await until_stored(lambda: advance(self._db, [move]))
+        if outcome.moved:
+            return outcome.version
+        return await until_stored(lambda: find_move(self._db, move))
+
+    def _verdict(
+        self, provider: Provider, due: Due, version: int, verdict: Accepted | Refused | Unclear
+    ) -> Move:
+        if isinstance(verdict, Accepted):
+            return self._accepted(provider, due.attempt, verdict)
+        if isinstance(verdict, Unclear):
+            return self._unconfirmed(due.attempt, version, verdict)
+        if verdict.waits:
+            pause = next_submit(due.tries) if verdict.retry_after is None else verdict.retry_after
+            return self._back(due.attempt, version, verdict.error, pause)
+        return Move(
+            job_id=due.attempt.job_id,
+            attempt=due.attempt.number,
+            source="submit",
+            event_id=new_event_id(due.attempt.job_id),
+            now=State.FAILED,
+            error=verdict.error,
+        )
+
+    def _accepted(self, provider: Provider, attempt: Attempt, verdict: Accepted) -> Move:
+        return Move(
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            source="submit",
+            event_id=new_event_id(attempt.job_id),
+            now=State.SUBMITTED,
+            provider_id=verdict.provider_id,
+            urls=verdict.urls,
+            progress=verdict.progress,
+            task="poll",
+            due_in=self._pace.first_look(provider, attempt.model),
+        )
+
+    def _unconfirmed(self, attempt: Attempt, version: int, verdict: Unclear) -> Move:
+        return Move(
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            source="submit",
+            event_id=new_event_id(attempt.job_id),
+            was=State.SUBMITTING,
+            expected=version,
+            now=State.UNCONFIRMED,
+            error=JobError(
+                code=ErrorCode.SUBMISSION_UNCONFIRMED,
+                message=f"sent, and its outcome is unknown: {verdict.note}",
+                retryable=False,
+                charged=Charged.UNKNOWN,
+                provider=verdict.provider,
+            ),
+            task="give_up",
+            due_in=self._timing.unconfirmed,
+        )
+
+    def _back(self, attempt: Attempt, version: int, error: JobError | None, pause: float) -> Move:
+        """Back to `queued`: fenced by version, since only this sender knows that nothing of its
+        own was accepted."""
+        return Move(
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            source="submit",
+            event_id=new_event_id(attempt.job_id),
+            was=State.SUBMITTING,
+            expected=version,
+            now=State.QUEUED,
+            error=error,
+            task="submit",
+            due_in=pause,
+        )
+
+    async def _store(self, move: Move) -> None:
+        """Stores what became of a POST, however long the database is away. Where we are stopped
+        before that, the last word is a log line from which an operator can resolve the job."""
+        try:
+            outcomes = await until_stored(lambda: advance(self._db, [move]))
+        except asyncio.CancelledError:
+            log.critical(
+                "not stored before the end: job=%s attempt=%s now=%s provider_id=%s",
+                move.job_id and move.job_id.hex,
+                move.attempt,
+                move.now,
+                move.provider_id,
+            )
+            raise
+        self._moved(outcomes)
+
+    def _token(self, provider: Provider, due: Due) -> str | None:
+        if self._public_url is None or provider.callbacks == "none":
+            return None
+        lifetime = due.deadline_seconds + self._timing.give_up + provider.late_seconds
+        lifetime += self._timing.unconfirmed
+        return self._tokens.make(
+            provider=provider.name,
+            job_id=due.attempt.job_id,
+            attempt=due.attempt.number,
+            expires_at=time.time() + lifetime,
+        )
+
+    def _callback_url(self, provider: Provider, token: str | None) -> str | None:
+        if token is None:
+            return None
+        return f"{self._public_url}/callbacks/{provider.name}?token={token}"
+
+
+def _unreachable(fault: NotSent) -> JobError:
+    return JobError(
+        code=ErrorCode.PROVIDER_UNAVAILABLE,
+        message=f"the provider could not be reached, nothing was sent: {fault}",
+        retryable=True,
+        charged=Charged.NO,
+    )

@@ -1,0 +1,122 @@
+"""Apps and jobs as the tests need them, made by the same statements as in service."""
+
+import base64
+from typing import Any
+from uuid import UUID
+
+from service import ids
+from service.database import Database, Row
+from service.encryption import AtRest
+from service.job import State
+from service.store import access, jobs, subscriptions
+from service.store.advance import Move, Outcome, advance, new_event_id
+from service.store.jobs import NewJob
+
+SECRETS = ("the newest secret of the tests", "an older secret of the tests")
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+S = State
+# How a job gets to each state, in the moves that Callboard itself makes.
+WAYS: dict[State, list[tuple[State, str]]] = {
+    S.QUEUED: [],
+    S.SUBMITTING: [(S.SUBMITTING, "submit")],
+    S.UNCONFIRMED: [(S.SUBMITTING, "submit"), (S.UNCONFIRMED, "submit")],
+    S.SUBMITTED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit")],
+    S.RUNNING: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.RUNNING, "poll")],
+    S.COMPLETED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.COMPLETED, "poll")],
+    S.FAILED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.FAILED, "poll")],
+    S.CANCELED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.CANCELED, "poll")],
+    S.EXPIRED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.EXPIRED, "sweep")],
+}
+OURS = {S.SUBMITTING, S.UNCONFIRMED, S.EXPIRED}
+
+
+async def make_app(db: Database, *, name: str = "studio", key: str = "cb_" + "k" * 43) -> UUID:
+    """An app with one key of all scopes."""
+    return await access.create_key(
+        db,
+        app=name,
+        app_id=ids.new_id(),
+        app_secret=AtRest(SECRETS).encrypt(WEBHOOK_SECRET),
+        key_id=ids.new_id(),
+        key=key,
+        scopes=["submit", "read", "operate"],
+        all_apps=False,
+    )
+
+
+async def make_job(
+    db: Database, app_id: UUID, state: State = S.QUEUED, *, provider_id: str = "req-1", **more: Any
+) -> UUID:
+    """A job of that state, with a history that leads there."""
+    job = NewJob(
+        id=ids.new_id(),
+        app_id=app_id,
+        provider=more.pop("provider", "fal"),
+        model=more.pop("model", "fal-ai/veo3/fast"),
+        input=more.pop("input", {"prompt": "a paper boat"}),
+        deadline_seconds=more.pop("deadline_seconds", 7200.0),
+        metadata=more.pop("metadata", {}),
+        **more,
+    )
+    assert await jobs.create(db, job)
+    was = S.QUEUED
+    for now, source in WAYS[state]:
+        outcome = await move(
+            db,
+            job.id,
+            now=now,
+            was=was if now in OURS else None,
+            source=source,
+            provider_id=provider_id if now is S.SUBMITTED else None,
+            task="submit" if now is S.SUBMITTING else "poll",
+            due_in=1500.0 if now not in (S.COMPLETED, S.FAILED, S.CANCELED) else None,
+        )
+        assert outcome.moved, (was, now)
+        was = now
+    return job.id
+
+
+async def move(db: Database, job_id: UUID, *, now: State | None, **more: Any) -> Outcome:
+    """One move of attempt 1, unless another is given."""
+    made = Move(
+        job_id=job_id,
+        attempt=more.pop("attempt", 1),
+        event_id=more.pop("event_id", None) or new_event_id(job_id),
+        source=more.pop("source", "poll"),
+        now=now,
+        **more,
+    )
+    (outcome,) = await advance(db, [made])
+    return outcome
+
+
+async def subscribe(db: Database, app_id: UUID, url: str, events: list[str]) -> UUID:
+    """An enabled subscription signed with WEBHOOK_SECRET."""
+    subscription_id = ids.new_id()
+    at_rest = AtRest(SECRETS)
+    await subscriptions.create(
+        db,
+        subscription_id=subscription_id,
+        app_id=app_id,
+        url=url,
+        events=events,
+        secret=at_rest.encrypt(WEBHOOK_SECRET),
+        headers=at_rest.encrypt("{}"),
+    )
+    return subscription_id
+
+
+async def job_row(db: Database, job_id: UUID) -> Row:
+    """The job as it stands."""
+    row = await jobs.get(db, job_id)
+    assert row is not None
+    return row
+
+
+async def rows_of(db: Database, table: str, job_id: UUID, order: str = "1") -> list[Row]:
+    """A job's rows in one table."""
+    column = "id" if table == "jobs" else "job_id"
+    found = await db.pool.fetch(
+        f"select * from {table} where {column} = $1 order by {order}", job_id
+    )
+    return [dict(row) for row in found]
