@@ -1,0 +1,225 @@
+"""A Callboard's parts, put together from the settings: what stands before anything runs."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service import database, http, providers
+from service import settings as environment
+from service.catalog import Catalog
+from service.create import Creator
+from service.database import Database
+from service.deliver import Delivering
+from service.embedded import attached
+from service.encryption import AtRest
+from service.guard import Guard
+from service.loop import every
+from service.pace import Pace
+from service.place import Placer
+from service.providers import Provider, Trust
+from service.receive import Receiver
+from service.settings import Settings
+from service.signature import Keys
+from service.store import access
+from service.store.advance import Outcome
+from service.submit import Submitter, Timing
+from service.sweep import Sweeper
+from service.tokens import Tokens, key_name
+from service.web.app import App
+from service.web.callbacks import Door
+
+log = logging.getLogger(__name__)
+
+KEYS_FETCH_SECONDS = 10.0
+FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
+LOOK_SECONDS = 1.0
+
+
+@contextlib.asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[str]:
+    """The address of the database, migrated: DATABASE_URL, else the embedded Postgres, which runs
+    as long as somebody holds it. Raises DatabaseAway, DatabaseNewer."""
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.database_url is not None:
+            dsn = settings.database_url.get_secret_value()
+        else:
+            dsn = (await stack.enter_async_context(attached(settings.callboard_data_dir))).dsn
+        for name in await database.migrate(dsn):
+            log.info("migrated %s", name)
+        yield dsn
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """The database, migrated and connected: for commands. Raises DatabaseAway, DatabaseNewer."""
+    async with opened_database(settings) as dsn:
+        db = await Database.connect(dsn, size=4)
+        try:
+            yield db
+        finally:
+            await db.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The parts of a running Callboard."""
+
+    settings: Settings
+    db: Database
+    app: App
+    receiver: Receiver
+    submitter: Submitter
+    sweeper: Sweeper
+    delivering: Delivering
+    placer: Placer
+
+    def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+        """The background work, until `stop` is set."""
+        workers = (self.submitter, self.sweeper, self.delivering, self.placer)
+        return [every(LOOK_SECONDS, worker.step, worker.wake, stop) for worker in workers]
+
+    async def finish(self) -> None:
+        """Lets what is under way end: POSTs until their replies are stored, the rest at once."""
+        await asyncio.gather(self.sweeper.finish(), self.delivering.finish())
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await self.submitter.finish()
+        except TimeoutError:
+            log.critical("stopped with POSTs whose replies are not stored")
+
+
+class Wakes:
+    """Who is woken by what a write did, so that nothing in this process waits for its next look."""
+
+    def __init__(self) -> None:
+        self.place = asyncio.Event()
+        self.deliver = asyncio.Event()
+        self.ask = asyncio.Event()
+
+    def moved(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.moved:
+                self.place.set()
+            if outcome.staged:
+                self.deliver.set()
+            if outcome.verdict == "hint":
+                self.ask.set()
+
+
+@contextlib.asynccontextmanager
+async def built(settings: Settings) -> AsyncIterator[Service]:
+    """A Callboard ready to run. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
+    configured = providers.configured()
+    secrets = environment.secrets(settings)
+    at_rest = AtRest(secrets)
+    guard = Guard(settings.callboard_allow_private_webhooks)
+    _say(settings, configured)
+    async with contextlib.AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(opened_database(settings))
+        db = await Database.connect(dsn)
+        stack.push_async_callback(db.close)
+        await renew_secrets(db, at_rest, secrets)
+        asker, client = http.Asker(), http.Deliverer(guard)
+        stack.push_async_callback(asker.aclose)
+        stack.push_async_callback(client.aclose)
+        wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
+        submitter, sweeper = _senders(settings, db, configured, catalog, tokens, asker, wakes)
+        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved)
+        creator = Creator(
+            db=db,
+            providers=configured,
+            catalog=catalog,
+            guard=guard,
+            deadline=settings.callboard_deadline_seconds,
+        )
+        app = App(
+            Door(receiver),
+            {
+                "db": db,
+                "guard": guard,
+                "at_rest": at_rest,
+                "creator": creator,
+                "submitter": submitter,
+            },
+        )
+        yield Service(
+            settings=settings,
+            db=db,
+            app=app,
+            receiver=receiver,
+            submitter=submitter,
+            sweeper=sweeper,
+            delivering=Delivering(db, at_rest, client, wake=wakes.deliver),
+            placer=Placer(db, wake=wakes.place),
+        )
+
+
+def _senders(
+    settings: Settings,
+    db: Database,
+    configured: dict[str, Provider],
+    catalog: Catalog,
+    tokens: Tokens,
+    asker: http.Asker,
+    wakes: Wakes,
+) -> tuple[Submitter, Sweeper]:
+    pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
+    timing = Timing(
+        lease=settings.callboard_lease_seconds,
+        unconfirmed=settings.callboard_unconfirmed_seconds,
+        give_up=settings.callboard_give_up_seconds,
+    )
+    submitter = Submitter(
+        db, configured, tokens, timing, pace, settings.callboard_public_url, wakes.moved
+    )
+    sweeper = Sweeper(
+        db,
+        configured,
+        asker,
+        pace,
+        lease=timing.lease,
+        give_up=timing.give_up,
+        moved=wakes.moved,
+        wake=wakes.ask,
+    )
+    return submitter, sweeper
+
+
+def _keys(configured: dict[str, Provider]) -> dict[str, Keys]:
+    async def fetch(url: str) -> bytes:
+        return await http.fetch(url, total=KEYS_FETCH_SECONDS)
+
+    return {
+        name: Keys(provider.keys_url, fetch)
+        for name, provider in configured.items()
+        if provider.callbacks is Trust.SIGNED and provider.keys_url is not None
+    }
+
+
+def _say(settings: Settings, configured: dict[str, Provider]) -> None:
+    off = sorted(set(providers.names()) - set(configured))
+    log.info("providers: %s; off, without a key: %s", *map(_listed, (sorted(configured), off)))
+    if settings.callboard_public_url is None:
+        log.warning("CALLBOARD_PUBLIC_URL is not set: no callback is registered, all is polled")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+async def renew_secrets(db: Database, at_rest: AtRest, secrets: Sequence[str]) -> None:
+    """Puts everything encrypted under the newest secret; says which callbacks cannot be taken.
+
+    Raises SettingInvalid, naming CALLBOARD_SECRETS, where none of them opens what is stored.
+    """
+    for kind, owner, stored in await access.list_encrypted(db):
+        if (renewed := at_rest.renewed(stored)) is not None:
+            await access.renew_encrypted(db, kind, owner, renewed)
+    lost = await access.count_unknown_token_keys(db, [key_name(secret) for secret in secrets])
+    if lost:
+        log.warning(
+            "%d open attempts have callback tokens of a secret that is gone: they are polled", lost
+        )

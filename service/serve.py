@@ -1,0 +1,89 @@
+"""Runs a Callboard: its loops and its HTTP server, until it is told to stop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from enum import StrEnum
+
+import uvicorn
+
+from service.assembly import Service, built
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Role(StrEnum):
+    """What a process does: answers HTTP, works in the background, or both."""
+
+    ALL = "all"
+    API = "api"
+    WORKER = "worker"
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: what is under way must be stored after the door is closed."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says where we listen, once we do: with port 0 only then known."""
+        await super().startup(sockets)
+        for listening in getattr(self, "servers", []):
+            for bound in listening.sockets:
+                log.info("listening on http://%s:%s", *bound.getsockname()[:2])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(settings: Settings, role: Role) -> None:
+    """Runs a Callboard until SIGTERM or SIGINT, then ends it in order. Raises what `built` does,
+    and OSError where the port is taken."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with built(settings) as service:
+        loops = [] if role is Role.API else service.loops(stop)
+        background = [asyncio.create_task(loop) for loop in loops]
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        if role is Role.WORKER:
+            log.info("working")
+            await stop.wait()
+        else:
+            await _answer(service, stop)
+        stop.set()
+        for worker in (service.submitter, service.sweeper, service.delivering, service.placer):
+            worker.wake.set()
+        await asyncio.gather(*background)
+        await service.finish()
+
+
+async def _answer(service: Service, stop: asyncio.Event) -> None:
+    settings = service.settings
+    config = uvicorn.Config(
+        service.app,
+        host=settings.callboard_host,
+        port=settings.callboard_port,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    try:
+        await serving
+    except SystemExit as fault:  # uvicorn's way to say that it could not listen
+        where = f"{settings.callboard_host}:{settings.callboard_port}"
+        raise OSError(f"cannot listen on {where}") from fault

@@ -1,0 +1,1 @@
+"""HTTP: requests to plain arguments, values to answers, nothing else."""

@@ -1,0 +1,112 @@
+"""What is wired where: the routes, and the way each request goes through."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import DatabaseAway
+from service.web import jobs, subscriptions
+from service.web.callbacks import Door, provider_of
+from service.web.faults import HANDLERS
+
+log = logging.getLogger("service.access")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
+SMALL_BODY_BYTES = 64 * 1024
+
+
+async def healthz(request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """The database answers too."""
+    try:
+        await request.state.db.ping()
+    except DatabaseAway:
+        return JSONResponse({"status": "the database is away"}, status_code=503)
+    return JSONResponse({"status": "ok"})
+
+
+ROUTES = [
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+    Route("/v1/jobs", jobs.create, methods=["POST"], max_body_size=jobs.BODY_BYTES),
+    Route("/v1/jobs", jobs.page, methods=["GET"]),
+    Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
+    Route("/v1/jobs/{id}/timeline", jobs.timeline, methods=["GET"]),
+    Route(
+        "/v1/subscriptions",
+        subscriptions.create,
+        methods=["POST"],
+        max_body_size=SMALL_BODY_BYTES,
+    ),
+    Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),
+    Route("/v1/subscriptions/default-secret", subscriptions.default_secret, methods=["GET"]),
+    Route("/v1/subscriptions/{id}", subscriptions.show, methods=["GET"]),
+    Route("/v1/subscriptions/{id}", subscriptions.delete, methods=["DELETE"]),
+]
+
+
+class App:
+    """The providers' door first, since it is walked most and needs none of the rest; everything
+    else through Starlette, with a request id and one log line per request."""
+
+    def __init__(self, door: Door, state: Mapping[str, Any]) -> None:
+        self._door = door
+        self._state = dict(state)
+        self._rest: ASGIApp = Starlette(routes=ROUTES, exception_handlers=HANDLERS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if provider_of(scope["path"]) is not None:
+            await self._door(scope, receive, send)
+            return
+        await self._logged(scope, receive, send)
+
+    async def _logged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.monotonic(), 0
+        request_id = _request_id(scope)
+        scope["state"] = dict(self._state)
+        scope["callboard.request_id"] = request_id
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._rest(scope, receive, answer)
+        finally:
+            took = (time.monotonic() - began) * 1000
+            log.info(
+                "%s %s %s %.1fms request=%s",
+                scope["method"],
+                scope["path"],
+                status,
+                took,
+                request_id,
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's X-Request-ID where it is a plain word, else one of ours."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value.decode("latin-1")):
+            return str(value.decode("latin-1"))
+    return secrets.token_hex(8)

@@ -1,0 +1,219 @@
+"""/v1/jobs: asked for, read, waited for."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service import document, ids, jsontext
+from service.create import Wanted, fingerprint
+from service.errors import NotFound
+from service.job import ENDED, State
+from service.store import jobs
+from service.store.access import Access
+from service.store.jobs import FIRST_ID, LAST_ID, Filter
+from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
+
+BODY_BYTES = 10 * 1024 * 1024
+LONGEST_WAIT_SECONDS = 50
+LOOK_SECONDS = 0.3
+FILTERS = (
+    *("state", "provider", "model", "reference", "stuck", "created_after", "created_before"),
+    *("limit", "after"),
+)
+
+
+class NewJob(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str = Field(min_length=1, max_length=200)
+    input: dict[str, Any]
+    provider: str | None = Field(default=None, max_length=50)
+    notify_hook: str | None = Field(default=None, max_length=2048)
+    metadata: dict[str, str] = Field(default_factory=dict, max_length=50)
+    reference: str | None = Field(default=None, max_length=200)
+    deadline_seconds: float | None = Field(default=None, gt=0, le=30 * 86400, strict=False)
+    unlisted: bool = False
+    dry_run: bool = False
+
+
+async def create(request: Request) -> Response:
+    """Takes a job: 202 with the job, or as it ended where the caller waits for it."""
+    who = await need(request, "submit")
+    wait = _preferred_wait(request)
+    body = await json_body(request, NewJob)
+    _storable(body)
+    key = _idempotency_key(request)
+    wanted = Wanted(
+        app_id=who.app_id,
+        model=body.model,
+        input=body.input,
+        metadata=body.metadata,
+        provider=body.provider,
+        reference=body.reference,
+        notify_hook=body.notify_hook,
+        deadline_seconds=body.deadline_seconds,
+        unlisted=body.unlisted,
+        idempotency_key=key,
+        fingerprint=fingerprint(jsontext.canonical(body.model_dump())),
+    )
+    if body.dry_run:
+        return _dry(request.state.creator.prepare(wanted))
+    job_id, replayed = await request.state.creator.create(wanted)
+    request.state.submitter.wake.set()
+    row = await _wait(request, job_id, wait)
+    headers = {"location": f"/v1/jobs/{ids.show('job', job_id)}"}
+    if replayed:
+        headers["idempotency-replayed"] = "true"
+    if wait:
+        headers["preference-applied"] = f"wait={wait}"
+    return JSONResponse(document.of_job(row), status_code=202, headers=headers)
+
+
+async def page(request: Request) -> Response:
+    """An app's jobs, newest first; every app's for a key that sees them."""
+    who = await need(request, "read", "operate")
+    limit = page_limit(request)
+    rows = await jobs.page(request.state.db, _seen_by(who), _filter(request), limit + 1)
+    return JSONResponse(page_of([document.of_job(row, shorten=True) for row in rows], limit))
+
+
+async def show(request: Request) -> Response:
+    """One job, at once or (`?wait=`) as soon as it has ended."""
+    who = await need(request, "read", "submit", "operate")
+    row = await _visible(request, who)
+    wait = _seconds("wait", request.query_params.get("wait", "0"))
+    row = await _wait(request, row["id"], wait)
+    shown = document.of_job(row)
+    tag = f'"{blake2b(jsontext.dumps(shown).encode(), digest_size=12).hexdigest()}"'
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"etag": tag})
+    return JSONResponse(shown, headers={"etag": tag})
+
+
+async def timeline(request: Request) -> Response:
+    """Everything that happened to a job, oldest first."""
+    who = await need(request, "read", "operate")
+    row = await _visible(request, who)
+    happened = await jobs.timeline(request.state.db, row["id"])
+    data = [one | {"at": document.moment(one["at"])} for one in happened]
+    return JSONResponse({"data": data, "next": None})
+
+
+def _seen_by(who: Access) -> UUID | None:
+    """The app whose jobs this key sees; None for all."""
+    return None if who.all_apps and "operate" in who.scopes else who.app_id
+
+
+async def _visible(request: Request, who: Access) -> Mapping[str, Any]:
+    row = await jobs.get(request.state.db, path_id(request, "job"))
+    if row is None or _seen_by(who) not in (None, row["app_id"]):
+        raise NotFound("there is no such job", code="not_found")
+    return row
+
+
+async def _wait(request: Request, job_id: UUID, seconds: int) -> Mapping[str, Any]:
+    """The job's row, once it has ended or the time is over."""
+    until = time.monotonic() + seconds
+    while True:
+        row = await jobs.get(request.state.db, job_id)
+        if row is None:
+            raise NotFound("there is no such job", code="not_found")
+        left = until - time.monotonic()
+        if left <= 0 or row["state"] in ENDED or await request.is_disconnected():
+            return row
+        await asyncio.sleep(min(left, LOOK_SECONDS))
+
+
+def _dry(job: jobs.NewJob) -> Response:
+    return JSONResponse(
+        {"provider": job.provider, "model": job.model, "input": job.input, "cost": None}
+    )
+
+
+def _storable(body: NewJob) -> None:
+    """Postgres keeps no NUL in text; say so before it does."""
+    texts = {"model": body.model, "reference": body.reference or ""}
+    texts |= {f"metadata.{name[:64]}": name + value for name, value in body.metadata.items()}
+    for field, text in texts.items():
+        if "\x00" in text or (not text.isprintable() and "\ud800" <= max(text) <= "\udfff"):
+            raise field_fault(field, "must be text without NUL characters or lone surrogates")
+
+
+def _idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key, quoted (the draft's structured string) or bare (what clients send)."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    key = key.strip().removeprefix('"').removesuffix('"')
+    if not 1 <= len(key) <= 255 or not key.isprintable() or not key.isascii():
+        raise field_fault("Idempotency-Key", "must be 1 to 255 printable ASCII characters")
+    return key
+
+
+def _preferred_wait(request: Request) -> int:
+    for preference in request.headers.get("prefer", "").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.lower() == "wait":
+            return min(LONGEST_WAIT_SECONDS, _seconds("Prefer: wait", value))
+    return 0
+
+
+def _seconds(field: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise field_fault(field, f"must be whole seconds, at most {LONGEST_WAIT_SECONDS}")
+    return min(LONGEST_WAIT_SECONDS, int(text))
+
+
+def _filter(request: Request) -> Filter:
+    query = request.query_params
+    metadata = {}
+    for name in query:
+        if name.startswith("metadata[") and name.endswith("]"):
+            metadata[name[9:-1]] = query[name]
+        elif name not in FILTERS:
+            raise field_fault(name[:64], f"is no filter; there are {', '.join(FILTERS)}")
+    state = query.get("state")
+    if state is not None and state not in set(State):
+        raise field_fault("state", f"must be one of {', '.join(State)}")
+    if query.get("stuck", "false") not in ("true", "false"):
+        raise field_fault("stuck", "must be true or false")
+    return Filter(
+        state=state,
+        provider=query.get("provider"),
+        model=query.get("model"),
+        reference=query.get("reference"),
+        metadata=metadata or None,
+        stuck=query.get("stuck") == "true",
+        after=_id_at(query.get("created_after"), "created_after") or FIRST_ID,
+        before=min(
+            _id_at(query.get("created_before"), "created_before") or LAST_ID,
+            _cursor(query.get("after")),
+        ),
+    )
+
+
+def _cursor(text: str | None) -> UUID:
+    found = LAST_ID if text is None else ids.read("job", text)
+    if found is None:
+        raise field_fault("after", "must be the `next` of an earlier page")
+    return found
+
+
+def _id_at(text: str | None, field: str) -> UUID | None:
+    """The smallest id of that moment: ids sort by time, so a time is a bound on ids."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        return UUID(int=int(at.timestamp() * 1000) << 80)
+    except (ValueError, OverflowError):
+        raise field_fault(field, "must be a time as 2026-01-31T12:00:00Z") from None
