@@ -1,0 +1,1 @@
+"""Pretend providers that keep the real ones' protocols, count what they accept, and misbehave."""
