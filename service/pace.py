@@ -7,7 +7,6 @@ from service.loop import jittered
 from service.providers import Provider
 
 GROWTH = 1.5
-TYPICAL_SECONDS = 120.0  # of a model that the catalog does not know
 FIRST_SHARE = 0.8  # of a model's typical duration: most renders end at about that time
 LONGEST_SUBMIT_PAUSE_SECONDS = 300.0
 SPARSE_SECONDS = 1500.0  # between looks at an expired job: below half of fal's hour
@@ -23,17 +22,15 @@ class Pace:
 
     def first_look(self, provider: Provider, model: str) -> float:
         """The pause between the POST's reply and the first poll."""
-        pause = self.first or max(5.0, self._typical(provider, model) * FIRST_SHARE)
+        pause = self.first or max(
+            5.0, self.catalog.typical_seconds(provider.name, model) * FIRST_SHARE
+        )
         return min(provider.poll_cap_seconds, jittered(pause))
 
     def next_look(self, provider: Provider, model: str, *, tries: int) -> float:
         """The pause after poll number `tries` that brought no end; at most the provider's cap."""
-        start = self.first or max(3.0, self._typical(provider, model) / 10)
+        start = self.first or max(3.0, self.catalog.typical_seconds(provider.name, model) / 10)
         return min(provider.poll_cap_seconds, jittered(start * GROWTH ** min(tries, 40)))
-
-    def _typical(self, provider: Provider, model: str) -> float:
-        found = self.catalog.find(model, provider.name)
-        return found[0].typical_seconds if found else TYPICAL_SECONDS
 
 
 def sparse_look() -> float:

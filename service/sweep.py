@@ -50,29 +50,29 @@ class Sweeper:
         self._give_up = give_up
         self._moved = moved
         self._most = in_flight
-        self._asking: set[asyncio.Task[None]] = set()
+        self.asking: set[asyncio.Task[None]] = set()
         self.wake = wake
 
     async def step(self) -> bool:
         """Claims as many due jobs as there are free places and starts asking after them. False: a
         place that becomes free wakes the loop. Raises DatabaseAway."""
-        free = self._most - len(self._asking)
+        free = self._most - len(self.asking)
         if free <= 0:
             return False
         for due in await agenda.claim_asks(self._db, limit=free, lease_seconds=self._lease):
             task = asyncio.create_task(self._settle(due))
-            self._asking.add(task)
+            self.asking.add(task)
             task.add_done_callback(self._done)
         return False
 
     async def finish(self) -> None:
         """Ends the polls under way; their leases run out, and another look follows."""
-        for task in self._asking:
+        for task in self.asking:
             task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await asyncio.gather(*self.asking, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
+        self.asking.discard(task)
         self.wake.set()
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.warning("a poll failed; its lease will end", exc_info=fault)
@@ -92,7 +92,9 @@ class Sweeper:
         report = await self._poll(provider, due)
         took = round((time.monotonic() - began) * 1000)
         pause = self._pause(provider, due)
-        if report.state is not None and report.state is not due.state:
+        if report.state not in ENDED and self._too_late(due, report):
+            await self._expire(due, _expired_error(report), late=provider.late_seconds)
+        elif report.state is not None and report.state is not due.state:
             move = reported(
                 report,
                 provider,
@@ -102,9 +104,6 @@ class Sweeper:
                 due_in=pause,
             )
             self._moved(await advance(self._db, [move]))
-        elif self._too_late(due, report):
-            await self._expire(due, _expired_error(report), late=provider.late_seconds)
-            pause = sparse_look()
         over = report.state in ENDED or _late_window_over(due, provider)
         await self._finish(due, report, None if over else pause, took)
 

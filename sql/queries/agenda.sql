@@ -47,7 +47,8 @@ join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt cr
 
 -- name: finish_ask
 -- Records one poll and gives the lease back: due again after $4 seconds, or at once where someone
--- asked for it meanwhile; dropped where $4 is null. A lease that ended meanwhile dates nothing.
+-- asked for it meanwhile; dropped where $4 is null. A lease that ended meanwhile dates nothing,
+-- nor does one that a move has ended: the move has given the date.
 with clock as materialized (select now() as at),
 dropped as (
     delete from agenda where job_id = $1 and lease = $2 and $4::double precision is null
@@ -56,7 +57,8 @@ dated as (
     update agenda set lease_until = null,
         due_at = case when agenda.due_at < agenda.lease_until then clock.at
                  else clock.at + make_interval(secs => $4::double precision) end
-    from clock where job_id = $1 and lease = $2 and $4::double precision is not null
+    from clock where job_id = $1 and lease = $2 and lease_until is not null
+        and $4::double precision is not null
 ),
 noted as (
     insert into polls (job_id, id, attempt, at, duration_ms, said, note)
