@@ -64,29 +64,29 @@ class Delivering:
         self._at_rest = at_rest
         self._client = client
         self._most = in_flight
-        self._sending: set[asyncio.Task[None]] = set()
+        self.sending: set[asyncio.Task[None]] = set()
         self.wake = wake
 
     async def step(self) -> bool:
         """Claims as many deliveries as there are free places and starts sending them. False: a
         place that becomes free wakes the loop. Raises DatabaseAway."""
-        free = self._most - len(self._sending)
+        free = self._most - len(self.sending)
         if free <= 0:
             return False
         for delivery in await deliveries.claim(self._db, limit=free, lease_seconds=LEASE_SECONDS):
             task = asyncio.create_task(self._settle(delivery))
-            self._sending.add(task)
+            self.sending.add(task)
             task.add_done_callback(self._done)
         return False
 
     async def finish(self) -> None:
         """Ends the tries under way: each is made again when its lease has run out."""
-        for task in self._sending:
+        for task in self.sending:
             task.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        await asyncio.gather(*self.sending, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
+        self.sending.discard(task)
         self.wake.set()
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("a delivery failed; its lease will end", exc_info=fault)

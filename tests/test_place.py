@@ -1,0 +1,98 @@
+"""service/place.py: one order for all readers, nothing skipped, a job's events by version."""
+
+import asyncio
+import random
+from uuid import UUID
+
+import asyncpg
+from scene import make_app, make_job, move
+
+from service.database import Database
+from service.job import State
+from service.place import Placer
+
+
+async def feed(db: Database) -> list[tuple[int, UUID, int]]:
+    rows = await db.pool.fetch("select place, job_id, version from feed order by place")
+    return [(row["place"], row["job_id"], row["version"]) for row in rows]
+
+
+async def test_events_get_places_once_and_a_jobs_by_version(db: Database) -> None:
+    app = await make_app(db)
+    for _ in range(10):
+        await make_job(db, app, State.COMPLETED)
+    placer = Placer(db, wake=asyncio.Event())
+    assert await placer.step()
+    assert not await placer.step()
+    placed = await feed(db)
+    assert [place for place, _, _ in placed] == list(range(1, 21))
+    assert await db.pool.fetchval("select count(*) from unplaced") == 0
+    last: dict[UUID, int] = {}
+    for _, job, version in placed:
+        assert version > last.get(job, 0)
+        last[job] = version
+
+
+async def test_what_commits_late_comes_later_and_is_not_skipped(db: Database) -> None:
+    app = await make_app(db)
+    slow, quick = [await make_job(db, app, State.SUBMITTED) for _ in range(2)]
+    placer = Placer(db, wake=asyncio.Event())
+    await placer.step()
+    async with db.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(
+            "insert into job_events (job_id, version, now, was, id, attempt, source, at)"
+            " values ($1, 4, 'running', 'submitted', $1, 1, 'poll', now())",
+            slow,
+        )
+        await connection.execute("insert into unplaced values ($1, 4, now())", slow)
+        await move(db, quick, now=State.RUNNING, due_in=5.0)
+        assert await placer.step()
+        seen = await feed(db)
+        await connection.execute(
+            "update jobs set state = 'running', version = 4 where id = $1", slow
+        )
+        await transaction.commit()
+    assert [job for _, job, version in seen if version == 4] == [quick]
+    assert await placer.step()
+    assert (await feed(db))[: len(seen)] == seen
+    assert (await feed(db))[-1][1] == slow
+
+
+async def test_many_writers_and_placers_lose_and_repeat_nothing(db: Database) -> None:
+    app = await make_app(db)
+    made = [await make_job(db, app, State.SUBMITTED) for _ in range(30)]
+    placers = [Placer(db, wake=asyncio.Event()) for _ in range(3)]
+    done = asyncio.Event()
+
+    async def write(job: UUID) -> None:
+        for now in (State.RUNNING, random.choice([State.COMPLETED, State.FAILED])):
+            await move(db, job, now=now, due_in=5.0)
+
+    async def place(placer: Placer) -> None:
+        while not done.is_set():
+            await placer.step()
+
+    placing = [asyncio.create_task(place(placer)) for placer in placers]
+    await asyncio.gather(*(write(job) for job in made))
+    done.set()
+    await asyncio.gather(*placing)
+    while await placers[0].step():
+        pass
+    placed = await feed(db)
+    assert [place for place, _, _ in placed] == list(range(1, 91))
+    for job in made:
+        assert [version for _, one, version in placed if one == job] == [3, 4, 5]
+
+
+async def test_a_placer_that_waits_for_another_gives_way(db: Database, dsn: str) -> None:
+    await make_job(db, await make_app(db), State.COMPLETED)
+    other = await asyncpg.connect(dsn)
+    try:
+        async with other.transaction():
+            await other.execute("select 1 from feed_head for update")
+            assert not await Placer(db, wake=asyncio.Event()).step()
+    finally:
+        await other.close()
+    assert await Placer(db, wake=asyncio.Event()).step()
