@@ -13,8 +13,9 @@ from service.catalog import Catalog
 from service.create import Creator
 from service.database import Database
 from service.deliver import Delivering
-from service.embedded import attached
+from service.embedded import Embedded, attached
 from service.encryption import AtRest
+from service.errors import DatabaseAway
 from service.guard import Guard
 from service.loop import every
 from service.pace import Pace
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 KEYS_FETCH_SECONDS = 10.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
+KEEP_UP_SECONDS = 2.0
 
 
 @contextlib.asynccontextmanager
@@ -46,10 +48,23 @@ async def opened_database(settings: Settings) -> AsyncIterator[str]:
         if settings.database_url is not None:
             dsn = settings.database_url.get_secret_value()
         else:
-            dsn = (await stack.enter_async_context(attached(settings.callboard_data_dir))).dsn
+            embedded = await stack.enter_async_context(attached(settings.callboard_data_dir))
+            dsn = embedded.dsn
+            keeping = asyncio.create_task(_keep_up(embedded))
+            stack.callback(keeping.cancel)
         for name in await database.migrate(dsn):
             log.info("migrated %s", name)
         yield dsn
+
+
+async def _keep_up(embedded: Embedded) -> None:
+    """Starts the embedded Postgres again where it has died under us."""
+    while True:
+        await asyncio.sleep(KEEP_UP_SECONDS)
+        try:
+            await embedded.ensure()
+        except DatabaseAway as fault:
+            log.error("the embedded Postgres does not come up: %s", fault)
 
 
 @contextlib.asynccontextmanager

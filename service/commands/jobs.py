@@ -1,0 +1,163 @@
+"""`callboard jobs list|show|watch`: from the database, or from CALLBOARD_URL where it is set."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from service import jsontext
+from service.assembly import opened
+from service.commands import timeline
+from service.commands.failures import DONE, FAILED
+from service.commands.local import LocalJobs
+from service.commands.remote import RemoteJobs
+from service.commands.tables import moment, plain, show_facts, show_table
+from service.commands.timeline import JobSource
+from service.errors import NotFound, SettingInvalid
+from service.http import Asker
+from service.job import ENDED, State
+from service.settings import Settings
+from service.web.access import DEFAULT_PER_PAGE, MOST_PER_PAGE
+
+app = typer.Typer(no_args_is_help=True, help="Jobs: which there are, and each one's whole story.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="job_…")]
+HEADINGS = ("id", "state", "model", "provider", "attempt", "learnt by", "created")
+
+
+@contextlib.asynccontextmanager
+async def source(settings: Settings) -> AsyncIterator[JobSource]:
+    """Where the jobs are read. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.callboard_url is None:
+            yield LocalJobs(await stack.enter_async_context(opened(settings)))
+            return
+        if settings.callboard_api_key is None:
+            raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
+        asker = Asker()
+        stack.push_async_callback(asker.aclose)
+        key = settings.callboard_api_key.get_secret_value()
+        yield RemoteJobs(asker, settings.callboard_url, key)
+
+
+@app.command("list")
+def list_jobs(
+    state: Annotated[State | None, typer.Option(help="Only those that stand there.")] = None,
+    stuck: Annotated[
+        bool, typer.Option("--stuck", help="Only open ones that are overdue.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_PER_PAGE)] = DEFAULT_PER_PAGE,
+    after: Annotated[str | None, typer.Option(help="Older than this job.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show jobs, newest first."""
+    query = {"limit": str(limit)}
+    query |= {} if state is None else {"state": state.value}
+    query |= {} if after is None else {"after": after}
+    query |= {"stuck": "true"} if stuck else {}
+    page = asyncio.run(_page(query))
+    if as_json:
+        typer.echo(jsontext.dumps(page))
+        return
+    show_table(HEADINGS, [_row(job) for job in page["data"]])
+    if not page["data"]:
+        typer.echo("no such jobs", err=True)
+    if page["next"]:
+        typer.echo(f"there are more: --after {page['next']}", err=True)
+
+
+async def _page(query: Mapping[str, str]) -> dict[str, Any]:
+    async with source(Settings.read()) as jobs:
+        return await jobs.page(query)
+
+
+def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
+    parts = (job["id"], _state(job), job["model"], job["provider"], job["attempt"])
+    return (*parts, job["learnt_by"], moment(job["created_at"]))
+
+
+def _state(job: Mapping[str, Any]) -> str:
+    return job["state"] + (" (stuck)" if job["stuck"] else "") + (" (late)" if job["late"] else "")
+
+
+@app.command()
+def show(job: Id, as_json: Json = False) -> None:
+    """Show one job and everything that happened to it."""
+    found, happened = asyncio.run(_show(job))
+    if as_json:
+        typer.echo(jsontext.dumps(found | {"timeline": happened}))
+        return
+    show_facts(_facts(found))
+    typer.echo()
+    for entry in happened:
+        typer.echo(plain_line(entry))
+
+
+async def _show(job_id: str) -> tuple[dict[str, Any], list[timeline.Entry]]:
+    async with source(Settings.read()) as jobs:
+        return await jobs.job(job_id), await jobs.timeline(job_id)
+
+
+def plain_line(entry: timeline.Entry) -> str:
+    """An entry's line, its columns kept, safe to print."""
+    at, kind, words = timeline.line(entry).split("  ", 2)
+    return f"{entry['at'][:10]} {at}  {kind:<10}  {plain(words)}"
+
+
+def _facts(job: Mapping[str, Any]) -> list[tuple[str, object]]:
+    error, cost = job["error"], job["cost"]
+    charged = (
+        f"{error['code']}: {error['message']} (charged: {error['charged']})" if error else None
+    )
+    return [
+        ("id", job["id"]),
+        ("state", _state(job)),
+        ("model", job["model"]),
+        ("provider", job["provider"]),
+        ("provider's id", job["provider_id"]),
+        ("attempt", job["attempt"]),
+        ("version", job["version"]),
+        ("learnt by", job["learnt_by"]),
+        ("error", charged),
+        *(("output", one["url"]) for one in job["outputs"]),
+        *(("warning", one) for one in job["warnings"]),
+        ("cost", cost and f"{cost['actual'] or cost['estimate']} {cost['currency']}"),
+        ("reference", job["reference"]),
+        ("metadata", job["metadata"] and jsontext.dumps(job["metadata"])),
+        ("notify_hook", job["notify_hook"]),
+        ("created", moment(job["created_at"])),
+        ("submitted", moment(job["submitted_at"])),
+        ("finished", moment(job["finished_at"])),
+        ("input", jsontext.dumps(job["input"])),
+    ]
+
+
+@app.command()
+def watch(job: Id, as_json: Json = False) -> None:
+    """Follow a job until it has ended; exits 0 where it completed, else 1.
+
+    With --json, a line with the job after each of its moves; the last one is its end."""
+    ended = asyncio.run(_watch(job, as_json))
+    raise typer.Exit(DONE if ended["state"] == State.COMPLETED else FAILED)
+
+
+async def _watch(job_id: str, as_json: bool) -> Mapping[str, Any]:
+    job: Mapping[str, Any] | None = None
+    version = 0
+    async with source(Settings.read()) as jobs:
+        async for news in timeline.follow(jobs, job_id):
+            job = news.job
+            if not as_json:
+                for entry in news.entries:
+                    typer.echo(plain_line(entry))
+            elif job["version"] > version:
+                version = job["version"]
+                typer.echo(jsontext.dumps(job))
+    if job is None:
+        raise NotFound(f"there is no job {job_id}", code="not_found")
+    if not as_json:
+        for one in job["outputs"]:
+            typer.echo(plain(one["url"]))
+    return job

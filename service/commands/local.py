@@ -1,0 +1,60 @@
+"""Reads jobs from the database, for commands on the service's own machine."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from service import document, ids
+from service.database import Database
+from service.errors import FieldFault, InvalidRequest, NotFound
+from service.store import jobs
+from service.store.jobs import LAST_ID, Filter
+from service.web.access import page_of
+
+
+class LocalJobs:
+    """A JobSource over the database: every app's jobs."""
+
+    pause = 0.3
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Takes `state`, `stuck`, `limit` and `after`. Raises InvalidRequest."""
+        limit = int(query["limit"])
+        wanted = Filter(
+            state=query.get("state"),
+            stuck=query.get("stuck") == "true",
+            before=_cursor(query.get("after")),
+        )
+        rows = await jobs.page(self._db, None, wanted, limit + 1)
+        return page_of([document.of_job(row, shorten=True) for row in rows], limit)
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+        row = await jobs.get(self._db, _job_id(job_id))
+        if row is None:
+            raise NotFound(f"there is no job {job_id}", code="not_found")
+        return document.of_job(row)
+
+    async def timeline(self, job_id: str) -> list[Mapping[str, Any]]:
+        """Empty where there is no such job."""
+        happened = await jobs.timeline(self._db, _job_id(job_id))
+        return [one | {"at": document.moment(one["at"])} for one in happened]
+
+
+def _job_id(text: str) -> UUID:
+    found = ids.read("job", text)
+    if found is None:
+        problem = f"{text[:60]!r} is no job's id: it is job_ and 32 hex digits"
+        raise NotFound(problem, code="not_found")
+    return found
+
+
+def _cursor(text: str | None) -> UUID:
+    found = LAST_ID if text is None else ids.read("job", text)
+    if found is None:
+        problem = "must be the `next` of an earlier page"
+        raise InvalidRequest(f"after: {problem}", fields=(FieldFault("after", problem),))
+    return found

@@ -1,0 +1,21 @@
+"""`callboard serve`."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from service import logs
+from service import serve as service
+from service.serve import Role
+from service.settings import Settings
+
+
+def serve(
+    role: Annotated[Role, typer.Option(help="Answer HTTP, work in the background, or both.")] = (
+        Role.ALL
+    ),
+) -> None:
+    """Run the service until it is told to stop."""
+    logs.set_up()
+    asyncio.run(service.run(Settings.read(), role))

@@ -1,0 +1,110 @@
+"""A job's timeline as lines for people, and how to follow one as it grows."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from service import jsontext
+from service.errors import DatabaseAway, Unavailable
+from service.job import ENDED
+
+Entry = Mapping[str, Any]
+PATIENCE_SECONDS = 60.0  # how long a database or a service may be away while we follow
+
+
+class JobSource(Protocol):
+    """Where a command reads jobs: the database, or a service over HTTP."""
+
+    pause: float
+    """Seconds between two looks of one who follows a job."""
+
+    async def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """`{"data", "next"}` of the filters of `GET /v1/jobs`. Raises InvalidRequest."""
+        ...
+
+    async def job(self, job_id: str) -> dict[str, Any]:
+        """The job as the API shows it. Raises NotFound."""
+        ...
+
+    async def timeline(self, job_id: str) -> list[Entry]:
+        """Everything that happened to it, oldest first. Raises NotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a look brought: the job as it was just before, and the entries not seen before."""
+
+    job: Mapping[str, Any]
+    entries: list[Entry]
+
+
+async def follow(source: JobSource, job_id: str) -> AsyncIterator[News]:
+    """Yields what happens to a job, from its beginning until it has ended.
+
+    Raises NotFound; DatabaseAway or Unavailable where its source stays away for a minute.
+    """
+    seen: set[str] = set()
+    until = time.monotonic()  # the first look must not wait: a wrong address shows at once
+    while True:
+        try:
+            job = await source.job(job_id)  # first the job: its last move is then in the timeline
+            entries = await source.timeline(job_id)
+        except (DatabaseAway, Unavailable):
+            if time.monotonic() >= until:
+                raise
+        else:
+            until = time.monotonic() + PATIENCE_SECONDS
+            fresh = {jsontext.canonical(entry): entry for entry in entries}
+            news = [entry for key, entry in fresh.items() if key not in seen]
+            seen |= fresh.keys()
+            if news:
+                yield News(job=job, entries=news)
+            if job["state"] in ENDED:
+                return
+        await asyncio.sleep(source.pause)
+
+
+def line(entry: Entry) -> str:
+    """One entry: `12:00:00.123  callback    accepted`."""
+    words = _WORDS.get(entry["kind"], _anything)(entry["detail"])
+    return f"{entry['at'][11:23]}  {entry['kind']:<10}  {words}"
+
+
+def _transition(detail: Entry) -> str:
+    was = f"{detail['was']} → " if detail["was"] else ""
+    attempt = f" (attempt {detail['attempt']})" if detail["attempt"] > 1 else ""
+    error = detail.get("error")
+    why = f": {error['code']}: {error['message']}" if error else ""
+    return f"{was}{detail['now']}{attempt}{why}"
+
+
+def _poll(detail: Entry) -> str:
+    return f"the provider was asked: {detail['said'] or 'no news'}{_bracketed(detail['note'])}"
+
+
+def _callback(detail: Entry) -> str:
+    return f"{detail['verdict']}{_bracketed(detail['reason'])} {detail['id']}"
+
+
+def _delivery(detail: Entry) -> str:
+    how = detail["error"] or f"HTTP {detail['status']}"
+    return f"try {detail['try']}: {how} in {detail['duration_ms']} ms {detail['id']}"
+
+
+def _anything(detail: Any) -> str:
+    return jsontext.dumps(detail)
+
+
+def _bracketed(text: str | None) -> str:
+    return f" ({text})" if text else ""
+
+
+_WORDS = {
+    "transition": _transition,
+    "poll": _poll,
+    "callback": _callback,
+    "delivery": _delivery,
+}
