@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from service import database, http, providers
 from service import settings as environment
@@ -33,17 +34,22 @@ from service.web.app import App
 from service.web.callbacks import Door
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 KEYS_FETCH_SECONDS = 10.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
+START_PATIENCE_SECONDS = 60.0  # machines come up in any order
 KEEP_UP_SECONDS = 2.0
 
 
 @contextlib.asynccontextmanager
-async def opened_database(settings: Settings) -> AsyncIterator[str]:
+async def opened_database(
+    settings: Settings, *, patience: float = 0.0, stop: asyncio.Event | None = None
+) -> AsyncIterator[str]:
     """The address of the database, migrated: DATABASE_URL, else the embedded Postgres, which runs
-    as long as somebody holds it. Raises DatabaseAway, DatabaseNewer."""
+    as long as somebody holds it. One that does not answer is waited for, `patience` seconds or
+    until `stop`. Raises DatabaseAway, DatabaseNewer."""
     async with contextlib.AsyncExitStack() as stack:
         if settings.database_url is not None:
             dsn = settings.database_url.get_secret_value()
@@ -52,9 +58,26 @@ async def opened_database(settings: Settings) -> AsyncIterator[str]:
             dsn = embedded.dsn
             keeping = asyncio.create_task(_keep_up(embedded))
             stack.callback(keeping.cancel)
-        for name in await database.migrate(dsn):
+        for name in await _patiently(lambda: database.migrate(dsn), patience, stop):
             log.info("migrated %s", name)
         yield dsn
+
+
+async def _patiently(
+    step: Callable[[], Awaitable[T]], patience: float, stop: asyncio.Event | None
+) -> T:
+    """`step`, again and again for `patience` seconds or until `stop` while the database is away."""
+    stop, until = stop or asyncio.Event(), time.monotonic() + patience
+    while True:
+        try:
+            return await step()
+        except DatabaseAway as fault:
+            if stop.is_set() or time.monotonic() >= until:
+                raise
+            log.warning("waiting for the database: %s", fault)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await stop.wait()
 
 
 async def _keep_up(embedded: Embedded) -> None:
@@ -91,13 +114,21 @@ class Service:
     delivering: Delivering
     placer: Placer
 
+    @property
+    def workers(self) -> tuple[Submitter, Sweeper, Delivering, Placer]:
+        """Who works in the background."""
+        return self.submitter, self.sweeper, self.delivering, self.placer
+
     def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The background work, until `stop` is set."""
-        workers = (self.submitter, self.sweeper, self.delivering, self.placer)
-        return [every(LOOK_SECONDS, worker.step, worker.wake, stop) for worker in workers]
+        return [every(LOOK_SECONDS, worker.step, worker.wake, stop) for worker in self.workers]
 
-    async def finish(self) -> None:
-        """Lets what is under way end: POSTs until their replies are stored, the rest at once."""
+    async def finish(self, loops: Sequence[asyncio.Task[None]]) -> None:
+        """Ends the `loops` (their `stop` is set) and lets what is under way end: POSTs until their
+        replies are stored, the rest at once."""
+        for worker in self.workers:
+            worker.wake.set()
+        await asyncio.gather(*loops)
         await asyncio.gather(self.sweeper.finish(), self.delivering.finish())
         try:
             async with asyncio.timeout(FINISH_SECONDS):
@@ -125,18 +156,21 @@ class Wakes:
 
 
 @contextlib.asynccontextmanager
-async def built(settings: Settings) -> AsyncIterator[Service]:
-    """A Callboard ready to run. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
+async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Service]:
+    """A Callboard ready to run. A database that does not answer is waited for, up to a minute or
+    until `stop`. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
     configured = providers.configured()
     secrets = environment.secrets(settings)
     at_rest = AtRest(secrets)
     guard = Guard(settings.callboard_allow_private_webhooks)
     _say(settings, configured)
     async with contextlib.AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(opened_database(settings))
+        dsn = await stack.enter_async_context(
+            opened_database(settings, patience=START_PATIENCE_SECONDS, stop=stop)
+        )
         db = await Database.connect(dsn)
         stack.push_async_callback(db.close)
-        await renew_secrets(db, at_rest, secrets)
+        await _patiently(lambda: renew_secrets(db, at_rest, secrets), START_PATIENCE_SECONDS, stop)
         asker, client = http.Asker(), http.Deliverer(guard)
         stack.push_async_callback(asker.aclose)
         stack.push_async_callback(client.aclose)

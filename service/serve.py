@@ -29,8 +29,13 @@ class _Server(uvicorn.Server):
     """Leaves signals to us: what is under way must be stored after the door is closed."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Says where we listen, once we do: with port 0 only then known."""
-        await super().startup(sockets)
+        """Says where we listen, once we do: with port 0 only then known. Raises OSError where the
+        port cannot be had, for which uvicorn would leave the process at once."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as fault:
+            where = f"{self.config.host}:{self.config.port}"
+            raise OSError(f"cannot listen on {where}") from fault
         for listening in getattr(self, "servers", []):
             for bound in listening.sockets:
                 log.info("listening on http://%s:%s", *bound.getsockname()[:2])
@@ -46,22 +51,21 @@ async def run(settings: Settings, role: Role) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with built(settings) as service:
+    async with built(settings, stop) as service:
         loops = [] if role is Role.API else service.loops(stop)
         background = [asyncio.create_task(loop) for loop in loops]
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        if role is Role.WORKER:
-            log.info("working")
-            await stop.wait()
-        else:
-            await _answer(service, stop)
-        stop.set()
-        for worker in (service.submitter, service.sweeper, service.delivering, service.placer):
-            worker.wake.set()
-        await asyncio.gather(*background)
-        await service.finish()
+        try:
+            if role is Role.WORKER:
+                log.info("working")
+                await stop.wait()
+            else:
+                await _answer(service, stop)
+        finally:
+            stop.set()
+            await service.finish(background)
 
 
 async def _answer(service: Service, stop: asyncio.Event) -> None:
@@ -82,8 +86,4 @@ async def _answer(service: Service, stop: asyncio.Event) -> None:
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stopping.cancel()
-    try:
-        await serving
-    except SystemExit as fault:  # uvicorn's way to say that it could not listen
-        where = f"{settings.callboard_host}:{settings.callboard_port}"
-        raise OSError(f"cannot listen on {where}") from fault
+    await serving
