@@ -4,6 +4,7 @@ The answer is given after its own commit; what the callback means to the job is 
 statement that writes it.
 """
 
+import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from service.gather import Full, Gather
 from service.ids import bucket_of, new_id
 from service.providers import Provider, Report, Signed, Trust
 from service.signature import Freshness, Keys, verify_many
+from service.store import jobs
 from service.store.advance import InboundCall, Move, Outcome, advance, reported
 from service.tokens import CallbackToken, Tokens
 
@@ -34,13 +36,15 @@ KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One inbound call; header names are lower case."""
+    """One inbound call; header names are lower case. `shared`: it came by the door where the
+    provider's shared tokens count too."""
 
     provider: str
     token: str
     headers: Mapping[str, str]
     body: bytes
     address: str
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,11 @@ class Answer:
 Checked = Freshness | CallbackRefused | KeysAway
 REFUSED = Answer(status=401)
 AWAY = Answer(status=503)
+KEPT = {
+    "refused": REFUSED,
+    "unreadable": Answer(status=400),
+    "ignored": Answer(status=200, word="ignored"),
+}
 
 
 class Receiver:
@@ -86,14 +95,18 @@ class Receiver:
             return REFUSED
         token: CallbackToken | None = None
         try:
-            token = self._tokens.read(call.token, provider=call.provider, now=time.time())
+            if not _is_shared(provider, call):
+                token = self._tokens.read(call.token, provider=call.provider, now=time.time())
             report, reason = await self._read(provider, call)
+            token = token or await self._named(provider, report)
         except TokenRefused as fault:
             return await self._keep(call, token, verdict="refused", reason=fault.reason)
         except CallbackUnreadable as fault:
             return await self._keep(call, token, verdict="unreadable", reason=fault.reason)
-        except (KeysAway, Full):
+        except (KeysAway, DatabaseAway, Full):
             return AWAY
+        if token is None:
+            return await self._keep(call, None, verdict="ignored", reason="unknown_job")
         return await self._apply(provider, call, token, report, reason)
 
     async def refuse(self, call: Call, *, reason: str, status: int) -> Answer:
@@ -111,6 +124,14 @@ class Receiver:
             raise freshness
         report = provider.read_callback(call.headers, call.body)
         return report, None if freshness is Freshness.FRESH else "signature_stale"
+
+    async def _named(self, provider: Provider, report: Report) -> CallbackToken | None:
+        """The job that the body of a call with a shared token names; None where no job has it."""
+        found = await jobs.find_attempt(self._db, provider.name, report.provider_id or "")
+        if found is None:
+            return None
+        job_id, attempt = found
+        return CallbackToken(provider=provider.name, job_id=job_id, attempt=attempt, expires_at=0)
 
     def _checker(self, provider: Provider, keys: Keys) -> Gather[Signed, Checked]:
         async def check(batch: Sequence[Signed]) -> Sequence[Checked]:
@@ -157,7 +178,7 @@ class Receiver:
         )
         if await self._store(move) is None:
             return AWAY
-        return Answer(status=400) if verdict == "unreadable" else REFUSED
+        return KEPT[verdict]
 
     async def _store(self, move: Move) -> Outcome | None:
         """What became of the move once it is committed; None where it could not be stored."""
@@ -170,6 +191,14 @@ class Receiver:
         outcomes = await advance(self._db, moves)
         self._moved(outcomes)
         return outcomes
+
+
+def _is_shared(provider: Provider, call: Call) -> bool:
+    """Whether the token is one of the provider's shared ones, each compared in constant time."""
+    if not call.shared:
+        return False
+    given = call.token.encode()
+    return any(hmac.compare_digest(given, one.encode()) for one in provider.shared_tokens)
 
 
 def _kept(

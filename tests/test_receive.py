@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -254,3 +255,26 @@ async def test_one_poisoned_callback_hurts_only_itself(db: Database) -> None:
         assert state == ("submitted" if n == 4 else "completed")
         assert isinstance(answer, Answer)
         assert answer.status == (400 if n == 4 else 200)
+
+
+async def test_a_shared_token_is_good_at_its_own_door_and_finds_the_job_by_its_request_id(
+    db: Database, job: UUID
+) -> None:
+    one = provider("token", fal_webhook_token="newest-shared-token, older-shared-token")
+    door = receiver(db, one)
+
+    def shared(word: str, *, at_its_door: bool = True, request_id: str = "req-1") -> Call:
+        return replace(call(signing.success(request_id), word, {}), shared=at_its_door)
+
+    assert (await door.receive(shared("older-shared-token", at_its_door=False))).status == 401
+    assert (await door.receive(shared("another-shared-token"))).status == 401
+    assert (await door.receive(shared(""))).status == 401
+    nobodys = await door.receive(shared("newest-shared-token", request_id="req-77"))
+    assert nobodys == Answer(status=200, word="ignored")
+    assert await door.receive(shared("older-shared-token")) == Answer(status=200, word="accepted")
+    again = await door.receive(shared("newest-shared-token"))
+    assert again == Answer(status=200, word="duplicate")
+    assert (await job_row(db, job))["state"] == "completed"
+    unset = receiver(db, provider("token"))
+    assert (await unset.receive(shared(""))).status == 401
+    assert (await unset.receive(replace(shared(token(job)), shared=True))).word == "duplicate"

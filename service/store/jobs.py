@@ -108,3 +108,9 @@ async def timeline(db: Database, job_id: UUID) -> list[dict[str, Any]]:
     """Everything that happened to a job, oldest first."""
     rows = await db.rows("timeline_of_job", job_id)
     return [dict(row) | {"detail": jsontext.loads(row["detail"])} for row in rows]
+
+
+async def find_attempt(db: Database, provider: str, provider_id: str) -> tuple[UUID, int] | None:
+    """The job and the attempt's number that a provider knows under this id; None: none yet."""
+    row = await db.row("find_attempt", provider, provider_id)
+    return None if row is None else (row["job_id"], row["number"])

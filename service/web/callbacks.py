@@ -67,6 +67,7 @@ def _call(scope: Scope, provider: str, body: bytes) -> Call:
         },
         body=body,
         address=client[0] if client else "",
+        shared=scope["path"] in LEGACY,
     )
 
 

@@ -116,6 +116,8 @@ create table attempts (
     disagreement json,  -- a later verdict that said otherwise; it moved nothing
     primary key (job_id, number)
 ) with (fillfactor = 70);
+-- For calls that name a job by the provider's id only (a provider's shared token).
+create index attempts_by_provider_id on attempts (provider_id) where provider_id is not null;
 
 -- Every move, in the job's own order. The history that jobs.state is held to.
 create table job_events (

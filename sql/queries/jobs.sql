@@ -110,3 +110,10 @@ select at, kind, source, detail from (
     join deliveries on deliveries.job_id = tries.job_id and deliveries.id = tries.delivery_id
     where tries.job_id = $1
 ) as happened order by at, kind desc, place;
+
+-- name: find_attempt
+-- The newest attempt that a provider knows under this id. Empty: none yet.
+select attempts.job_id, attempts.number
+from attempts join jobs on jobs.id = attempts.job_id
+where attempts.provider_id = $2 and jobs.provider = $1
+order by attempts.job_id desc, attempts.number desc limit 1;
