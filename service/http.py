@@ -283,7 +283,7 @@ def _describe(fault: BaseException) -> str:
                 return words
         if isinstance(cause, OSError) and cause.errno is not None:
             return os.strerror(cause.errno)
-    return type(fault).__name__
+    return f"the connection failed ({type(cause).__name__})"
 
 
 def _causes(fault: BaseException | None) -> Iterator[BaseException]:

@@ -205,7 +205,7 @@ def _raw(entry: Any) -> bytes | None:
     """A key's 32 bytes; None where the entry is of another kind."""
     if not isinstance(entry, dict) or entry.get("crv", "Ed25519") != "Ed25519":
         return None
-    text = str(entry.get("x")).rstrip("=")
+    text = str(entry.get("x"))
     try:
         raw = b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:

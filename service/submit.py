@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from service import http
 from service.database import Database
-from service.errors import CallboardError, DatabaseAway, NotSent, ReplyLost
+from service.errors import DatabaseAway, NotSent, ReplyLost, TargetForbidden
 from service.job import Charged, ErrorCode, JobError, State
 from service.loop import until_stored
 from service.pace import Pace, next_submit
@@ -127,12 +127,12 @@ class Submitter:
                 connect=min(CONNECT_SECONDS, self._timing.total / 2),
                 total=self._timing.total,
             )
-        except NotSent as fault:
+        except (NotSent, TargetForbidden) as fault:
             await self._store(
                 self._back(attempt, version, _unreachable(fault), next_submit(due.tries))
             )
             return
-        except (ReplyLost, CallboardError) as fault:
+        except ReplyLost as fault:
             await self._store(self._unconfirmed(attempt, version, Unclear(note=str(fault))))
             return
         verdict = provider.read_submission(reply)
@@ -268,7 +268,7 @@ class Submitter:
         return f"{self._public_url}/callbacks/{provider.name}?token={token}"
 
 
-def _unreachable(fault: NotSent) -> JobError:
+def _unreachable(fault: NotSent | TargetForbidden) -> JobError:
     return JobError(
         code=ErrorCode.PROVIDER_UNAVAILABLE,
         message=f"the provider could not be reached, nothing was sent: {fault}",

@@ -43,7 +43,7 @@ FORBIDDEN_URLS = """
     http://user@a.example/ http://user:pass@a.example/ http://@a.example/ http://a.example@10.0.0.1/
     http://a.example:0/ http://a.example:65536/ http://a.example:x/ ftp://a.example/
     file:///etc/passwd gopher://a.example/ //a.example/ a.example javascript:alert(1)
-    http://a.example\\@127.0.0.1/
+    http://a.example\\@127.0.0.1/ http://a.example\\.b.example/
 """
 GOOD_URLS = """
     https://a.example/hook?token=1#x http://A.Example:8080 HTTPS://a.example./ http://8.8.8.8/

@@ -12,7 +12,8 @@ from pathlib import Path
 CANNOT_CHANGE_USER = 77
 CANNOT_REACH = 78
 _CLONE_NEWUSER = 0x10000000  # linux/sched.h
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2  # linux/prctl.h
+_PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 28, 47, 2  # linux/prctl.h
+_SECBIT_NO_SETUID_FIXUP = 4  # linux/securebits.h
 _CAP_DAC_OVERRIDE, _LINUX_CAPABILITY_VERSION_3 = 1, 0x20080522  # linux/capability.h
 
 
@@ -53,9 +54,11 @@ def _enter_namespace(uid: int, gid: int) -> None:
 
 
 def _become(uid: int, gid: int, *, reaching: bool) -> None:
-    """setuid, for good; `reaching` keeps one capability of capabilities(7), over exec too."""
+    """setuid; `reaching` keeps one capability of capabilities(7), over exec too, and no other."""
     if reaching:
-        _checked(_libc().prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        # Without the fix-up, setuid takes no capability away, and access(2), by which Postgres
+        # looks at its own binaries, counts those that are kept.
+        _checked(_libc().prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
