@@ -1,7 +1,6 @@
 """Tells subscribers: signed as Standard Webhooks, and again by the schedule until acknowledged."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,10 +11,9 @@ from service.database import Database
 from service.encryption import AtRest
 from service.http import Delivered, Deliverer
 from service.loop import jittered, until_stored
+from service.slots import Slots
 from service.store import deliveries
 from service.store.deliveries import Delivery
-
-log = logging.getLogger(__name__)
 
 # The pause before each further try, in seconds; the first try is made at once (contract §6).
 SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -63,33 +61,23 @@ class Delivering:
         self._db = db
         self._at_rest = at_rest
         self._client = client
-        self._most = in_flight
-        self.sending: set[asyncio.Task[None]] = set()
         self.wake = wake
+        self.slots = Slots(in_flight, wake)
 
     async def step(self) -> bool:
         """Claims as many deliveries as there are free places and starts sending them. False: a
         place that becomes free wakes the loop. Raises DatabaseAway."""
-        free = self._most - len(self.sending)
-        if free <= 0:
+        if not self.slots.free:
             return False
-        for delivery in await deliveries.claim(self._db, limit=free, lease_seconds=LEASE_SECONDS):
-            task = asyncio.create_task(self._settle(delivery))
-            self.sending.add(task)
-            task.add_done_callback(self._done)
+        for delivery in await deliveries.claim(
+            self._db, limit=self.slots.free, lease_seconds=LEASE_SECONDS
+        ):
+            self.slots.start(self._settle(delivery))
         return False
 
     async def finish(self) -> None:
         """Ends the tries under way: each is made again when its lease has run out."""
-        for task in self.sending:
-            task.cancel()
-        await asyncio.gather(*self.sending, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.sending.discard(task)
-        self.wake.set()
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.error("a delivery failed; its lease will end", exc_info=fault)
+        await self.slots.cancel()
 
     async def _settle(self, delivery: Delivery) -> None:
         if delivery.url is None or delivery.secret is None:

@@ -17,6 +17,7 @@ from service.job import Charged, ErrorCode, JobError, State
 from service.loop import until_stored
 from service.pace import Pace, next_submit
 from service.providers import Accepted, Attempt, Provider, Refused, Unclear
+from service.slots import Slots
 from service.store import agenda
 from service.store.advance import Move, Outcome, advance, find_move, new_event_id
 from service.store.agenda import Due
@@ -67,38 +68,27 @@ class Submitter:
         self._pace = pace
         self._public_url = public_url
         self._moved = moved
-        self._most = in_flight
-        self._sending: set[asyncio.Task[None]] = set()
         self.wake = asyncio.Event()
+        self._slots = Slots(in_flight, self.wake)
 
     async def step(self) -> bool:
         """Claims as many jobs as there are free places and starts sending them. False: a place that
         becomes free wakes the loop. Raises DatabaseAway."""
-        free = self._most - len(self._sending)
-        if free <= 0:
+        if not self._slots.free:
             return False
         claimed = await agenda.claim_submits(
             self._db,
-            limit=free,
+            limit=self._slots.free,
             lease_seconds=self._timing.lease,
             providers=list(self._providers),
         )
         for due in claimed:
-            task = asyncio.create_task(self._settle(due))
-            self._sending.add(task)
-            task.add_done_callback(self._done)
+            self._slots.start(self._settle(due))
         return False
 
     async def finish(self) -> None:
         """Waits until every POST under way has been answered and stored."""
-        while self._sending:
-            await asyncio.wait(set(self._sending))
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        self.wake.set()
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.error("a submit failed; its lease will tell", exc_info=fault)
+        await self._slots.drain()
 
     async def _settle(self, due: Due) -> None:
         if due.state is State.SUBMITTING:

@@ -5,7 +5,6 @@ deadline and the time to give up.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -16,11 +15,10 @@ from service.ids import bucket_of, new_id
 from service.job import ENDED, Charged, ErrorCode, JobError, State
 from service.pace import Pace, sparse_look
 from service.providers import Provider, Reply, Report
+from service.slots import Slots
 from service.store import agenda
 from service.store.advance import Move, Outcome, advance, new_event_id, reported
 from service.store.agenda import Due
-
-log = logging.getLogger(__name__)
 
 ASK_SECONDS = 20.0
 UNKNOWN_PROVIDER_SECONDS = 300.0
@@ -49,33 +47,23 @@ class Sweeper:
         self._lease = lease
         self._give_up = give_up
         self._moved = moved
-        self._most = in_flight
-        self.asking: set[asyncio.Task[None]] = set()
         self.wake = wake
+        self.slots = Slots(in_flight, wake)
 
     async def step(self) -> bool:
         """Claims as many due jobs as there are free places and starts asking after them. False: a
         place that becomes free wakes the loop. Raises DatabaseAway."""
-        free = self._most - len(self.asking)
-        if free <= 0:
+        if not self.slots.free:
             return False
-        for due in await agenda.claim_asks(self._db, limit=free, lease_seconds=self._lease):
-            task = asyncio.create_task(self._settle(due))
-            self.asking.add(task)
-            task.add_done_callback(self._done)
+        for due in await agenda.claim_asks(
+            self._db, limit=self.slots.free, lease_seconds=self._lease
+        ):
+            self.slots.start(self._settle(due))
         return False
 
     async def finish(self) -> None:
         """Ends the polls under way; their leases run out, and another look follows."""
-        for task in self.asking:
-            task.cancel()
-        await asyncio.gather(*self.asking, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.asking.discard(task)
-        self.wake.set()
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.warning("a poll failed; its lease will end", exc_info=fault)
+        await self.slots.cancel()
 
     async def _settle(self, due: Due) -> None:
         provider = self._providers.get(due.provider)

@@ -38,8 +38,7 @@ async def delivering(db: Database, *allowed: str) -> AsyncIterator[Delivering]:
 
 async def one_round(worker: Delivering) -> None:
     await worker.step()
-    while worker.sending:
-        await asyncio.wait(set(worker.sending))
+    await worker.slots.drain()
 
 
 async def completed(db: Database, app: UUID, **more: object) -> UUID:
@@ -230,7 +229,7 @@ async def test_a_hanging_endpoint_holds_up_nobody_else(db: Database) -> None:
         await worker.step()
         await _arrived(dead, alive)
         await worker.finish()
-        assert not worker.sending
+        assert not worker.slots.taken
 
 
 async def _arrived(*servers: Server) -> None:

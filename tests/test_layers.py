@@ -13,7 +13,7 @@ import pytest
 LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
     (1, "providers catalog database tokens signature guard http loop"),
-    (1, "embedded embedded/* encryption gather document pace logs"),
+    (1, "embedded embedded/* encryption gather document pace logs slots"),
     (2, "store store/* providers/* providers/*/* catalog/*"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),

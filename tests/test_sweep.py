@@ -84,8 +84,7 @@ def sweeper_at(db: Database, url: str, *, give_up: float = 86400.0) -> Sweeper:
 
 async def one_round(sweeper: Sweeper) -> None:
     await sweeper.step()
-    while sweeper.asking:
-        await asyncio.wait(set(sweeper.asking))
+    await sweeper.slots.drain()
 
 
 async def due_job(db: Database, state: State = State.SUBMITTED) -> UUID:
@@ -209,8 +208,7 @@ async def test_a_hint_during_a_poll_asks_again_at_once(db: Database) -> None:
     async with asking(db, status=RUNNING) as (sweeper, _):
         await sweeper.step()
         await db.pool.execute("update agenda set due_at = now() where job_id = $1", job)
-        while sweeper.asking:
-            await asyncio.wait(set(sweeper.asking))
+        await sweeper.slots.drain()
     assert await pause_of(db, job) <= 0
 
 
