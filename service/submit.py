@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from service import http
 from service.database import Database
@@ -103,7 +104,7 @@ class Submitter:
         token = self._token(provider, due)
         request = provider.submission(attempt, self._callback_url(provider, token))
         began = time.monotonic()
-        version = await self._begin(attempt, began, self._tokens.key_name if token else None)
+        version = await self._begin(attempt, self._tokens.key_name if token else None)
         if version is None:
             return
         if time.monotonic() - began > self._timing.start_within:
@@ -128,17 +129,14 @@ class Submitter:
         verdict = provider.read_submission(reply)
         await self._store(self._verdict(provider, due, version, verdict))
 
-    async def _begin(self, attempt: Attempt, began: float, token_key: str | None) -> int | None:
+    async def _begin(self, attempt: Attempt, token_key: str | None) -> int | None:
         """Moves the job to `submitting`; its version then, or None where it is not ours to send.
 
         After a lost answer the move is sent again under the same id, and that id is read back: it
         took effect at most once.
         """
-        move = Move(
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            source="submit",
-            event_id=new_event_id(attempt.job_id),
+        move = _move(
+            attempt,
             was=State.QUEUED,
             now=State.SUBMITTING,
             token_key=token_key,
@@ -165,21 +163,11 @@ class Submitter:
         if verdict.waits:
             pause = next_submit(due.tries) if verdict.retry_after is None else verdict.retry_after
             return self._back(due.attempt, version, verdict.error, pause)
-        return Move(
-            job_id=due.attempt.job_id,
-            attempt=due.attempt.number,
-            source="submit",
-            event_id=new_event_id(due.attempt.job_id),
-            now=State.FAILED,
-            error=verdict.error,
-        )
+        return _move(due.attempt, now=State.FAILED, error=verdict.error)
 
     def _accepted(self, provider: Provider, attempt: Attempt, verdict: Accepted) -> Move:
-        return Move(
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            source="submit",
-            event_id=new_event_id(attempt.job_id),
+        return _move(
+            attempt,
             now=State.SUBMITTED,
             provider_id=verdict.provider_id,
             urls=verdict.urls,
@@ -189,11 +177,8 @@ class Submitter:
         )
 
     def _unconfirmed(self, attempt: Attempt, version: int, verdict: Unclear) -> Move:
-        return Move(
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            source="submit",
-            event_id=new_event_id(attempt.job_id),
+        return _move(
+            attempt,
             was=State.SUBMITTING,
             expected=version,
             now=State.UNCONFIRMED,
@@ -211,11 +196,8 @@ class Submitter:
     def _back(self, attempt: Attempt, version: int, error: JobError | None, pause: float) -> Move:
         """Back to `queued`: fenced by version, since only this sender knows that nothing of its
         own was accepted."""
-        return Move(
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            source="submit",
-            event_id=new_event_id(attempt.job_id),
+        return _move(
+            attempt,
             was=State.SUBMITTING,
             expected=version,
             now=State.QUEUED,
@@ -256,6 +238,17 @@ class Submitter:
         if token is None:
             return None
         return f"{self._public_url}/callbacks/{provider.name}?token={token}"
+
+
+def _move(attempt: Attempt, **fields: Any) -> Move:
+    """A move of ours about this attempt."""
+    return Move(
+        job_id=attempt.job_id,
+        attempt=attempt.number,
+        source="submit",
+        event_id=new_event_id(attempt.job_id),
+        **fields,
+    )
 
 
 def _unreachable(fault: NotSent | TargetForbidden) -> JobError:
