@@ -1,8 +1,11 @@
 """The `callboard` command: parses, calls, prints."""
 
+from collections.abc import Sequence
+
 import typer
 
-from service.commands import failures, keys, migrate, serve
+from service.commands import config, failures, jobs, keys, migrate, serve
+from service.commands.demo import demo
 from service.commands.sandbox import sandbox
 
 app = typer.Typer(
@@ -13,13 +16,17 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(migrate.migrate)
 app.command()(sandbox)
+app.command()(demo)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(config.app, name="config")
 
 
-def main() -> None:
-    """Runs the command; what we raise on purpose ends in one line and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command (None: as the shell gave it); what we raise on purpose ends in one line
+    and an exit code."""
     with failures.told():
-        app()
+        app(arguments)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def _long_enough(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return value
 
 
+def _visible(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
 Url = Annotated[str, AfterValidator(_http_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
@@ -174,6 +180,8 @@ class Settings(_Read):
     callboard_unconfirmed_seconds: float = Field(default=10800, gt=0, allow_inf_nan=False)
     callboard_poll_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     callboard_lease_seconds: float = Field(default=60, ge=3, le=3600)
+    callboard_url: Url | None = None
+    callboard_api_key: Annotated[SecretStr, AfterValidator(_visible)] | None = None
 
 
 def secrets(settings: Settings) -> tuple[str, ...]:

@@ -24,14 +24,17 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Show every setting with its value, secrets as ***, and where it came from."""
-    classes: list[Read] = [Settings, *(providers.settings_of(name) for name in providers.names())]
-    rows = [row for read in classes for row in _rows(read)]
+    rows = [row for read in classes() for row in _rows(read)]
     if as_json:
         typer.echo(jsontext.dumps(rows))
         return
-    show_table(
-        ("setting", "value", "from"), [(row["name"], row["value"], row["source"]) for row in rows]
-    )
+    shown = [(row["name"], row["value"], row["source"]) for row in rows]
+    show_table(("setting", "value", "from"), shown, folding="from")
+
+
+def classes() -> list[Read]:
+    """Every class of settings there is."""
+    return [Settings, *(providers.settings_of(name) for name in providers.names())]
 
 
 def _rows(read: Read) -> list[dict[str, Any]]:
@@ -57,6 +60,8 @@ def _shown(value: Any, *, secret: bool) -> str | None:
         return None
     if secret:
         return "***"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

@@ -3,28 +3,29 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from service import jsontext
+from service import ids, jsontext
 from service.assembly import opened
 from service.commands import timeline
 from service.commands.failures import DONE, FAILED
 from service.commands.local import LocalJobs
 from service.commands.remote import RemoteJobs
-from service.commands.tables import moment, plain, show_facts, show_table
+from service.commands.tables import age, moment, plain, show_facts, show_table
 from service.commands.timeline import JobSource
 from service.errors import NotFound, SettingInvalid
 from service.http import Asker
-from service.job import ENDED, State
+from service.job import State
 from service.settings import Settings
 from service.web.access import DEFAULT_PER_PAGE, MOST_PER_PAGE
 
 app = typer.Typer(no_args_is_help=True, help="Jobs: which there are, and each one's whole story.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="job_…")]
-HEADINGS = ("id", "state", "model", "provider", "attempt", "learnt by", "created")
+HEADINGS = ("id", "state", "model", "learnt by", "age")
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +62,8 @@ def list_jobs(
     if as_json:
         typer.echo(jsontext.dumps(page))
         return
-    show_table(HEADINGS, [_row(job) for job in page["data"]])
+    now = datetime.now(UTC)
+    show_table(HEADINGS, [_row(job, now) for job in page["data"]], folding="model")
     if not page["data"]:
         typer.echo("no such jobs", err=True)
     if page["next"]:
@@ -73,13 +75,14 @@ async def _page(query: Mapping[str, str]) -> dict[str, Any]:
         return await jobs.page(query)
 
 
-def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
-    parts = (job["id"], _state(job), job["model"], job["provider"], job["attempt"])
-    return (*parts, job["learnt_by"], moment(job["created_at"]))
+def _row(job: Mapping[str, Any], now: datetime) -> tuple[object, ...]:
+    when = age(job["created_at"], now)
+    return job["id"], _state(job), job["model"], job["learnt_by"], when
 
 
 def _state(job: Mapping[str, Any]) -> str:
-    return job["state"] + (" (stuck)" if job["stuck"] else "") + (" (late)" if job["late"] else "")
+    marks = [name for name in ("stuck", "late") if job[name]]
+    return f"{job['state']} ({', '.join(marks)})" if marks else str(job["state"])
 
 
 @app.command()
@@ -92,18 +95,20 @@ def show(job: Id, as_json: Json = False) -> None:
     show_facts(_facts(found))
     typer.echo()
     for entry in happened:
-        typer.echo(plain_line(entry))
+        typer.echo(timeline.line(entry, dated=True))
 
 
 async def _show(job_id: str) -> tuple[dict[str, Any], list[timeline.Entry]]:
     async with source(Settings.read()) as jobs:
-        return await jobs.job(job_id), await jobs.timeline(job_id)
+        return await jobs.job(_checked(job_id)), await jobs.timeline(job_id)
 
 
-def plain_line(entry: timeline.Entry) -> str:
-    """An entry's line, its columns kept, safe to print."""
-    at, kind, words = timeline.line(entry).split("  ", 2)
-    return f"{entry['at'][:10]} {at}  {kind:<10}  {plain(words)}"
+def _checked(job_id: str) -> str:
+    """Raises NotFound where it cannot be a job's id."""
+    if ids.read("job", job_id) is None:
+        problem = f"{job_id[:60]!r} is no job's id: it is job_ and 32 hex digits"
+        raise NotFound(problem, code="not_found")
+    return job_id
 
 
 def _facts(job: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -144,19 +149,17 @@ def watch(job: Id, as_json: Json = False) -> None:
 
 
 async def _watch(job_id: str, as_json: bool) -> Mapping[str, Any]:
-    job: Mapping[str, Any] | None = None
+    job: Mapping[str, Any] = {}
     version = 0
     async with source(Settings.read()) as jobs:
-        async for news in timeline.follow(jobs, job_id):
+        async for news in timeline.follow(jobs, _checked(job_id)):
             job = news.job
             if not as_json:
                 for entry in news.entries:
-                    typer.echo(plain_line(entry))
+                    typer.echo(timeline.line(entry, dated=True))
             elif job["version"] > version:
                 version = job["version"]
                 typer.echo(jsontext.dumps(job))
-    if job is None:
-        raise NotFound(f"there is no job {job_id}", code="not_found")
     if not as_json:
         for one in job["outputs"]:
             typer.echo(plain(one["url"]))

@@ -5,15 +5,15 @@ import secrets
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from service import ids, jsontext
 from service import settings as environment
+from service.assembly import opened
+from service.commands.tables import moment as shown_moment
+from service.commands.tables import show_table
 from service.document import moment
 from service.encryption import AtRest
 from service.errors import InvalidRequest, NotFound
-from service.assembly import opened
 from service.settings import Settings
 from service.store import access
 from service.web.subscriptions import new_secret
@@ -77,14 +77,15 @@ def list_keys(as_json: Json = False) -> None:
     if as_json:
         typer.echo(jsontext.dumps(rows))
         return
-    table = Table("id", "app", "scopes", "all apps", "created", "revoked")
-    for row in rows:
-        scopes = " ".join(row["scopes"])
-        every = "yes" if row["all_apps"] else ""
-        table.add_row(
-            row["id"], row["app"], scopes, every, row["created_at"], row["revoked_at"] or ""
-        )
-    Console().print(table)
+    headings = ("id", "app", "scopes", "all apps", "created", "revoked")
+    show_table(headings, [_row(row) for row in rows], folding="scopes")
+
+
+def _row(row: dict[str, Any]) -> tuple[object, ...]:
+    every = "yes" if row["all_apps"] else ""
+    scopes = " ".join(row["scopes"])
+    times = (shown_moment(row["created_at"]), shown_moment(row["revoked_at"]))
+    return (row["id"], row["app"], scopes, every, *times)
 
 
 async def _list() -> list[dict[str, Any]]:

@@ -47,8 +47,7 @@ class LocalJobs:
 def _job_id(text: str) -> UUID:
     found = ids.read("job", text)
     if found is None:
-        problem = f"{text[:60]!r} is no job's id: it is job_ and 32 hex digits"
-        raise NotFound(problem, code="not_found")
+        raise NotFound(f"there is no job {text}", code="not_found")
     return found
 
 

@@ -95,9 +95,8 @@ def _json(reply: Reply) -> Any:
 class RemoteJobs:
     """A JobSource over HTTP: what the key sees."""
 
-    pause = 1.0
-
-    def __init__(self, asker: Asker, url: str, key: str) -> None:
+    def __init__(self, asker: Asker, url: str, key: str, *, pause: float = 1.0) -> None:
+        self.pause = pause
         self._asker = asker
         self._url = url
         self._key = key

@@ -2,14 +2,16 @@
 
 import io
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-NARROWEST = 80  # columns; below it rich would drop some, and a terminal can wrap by itself
 WIDEST = 4000
+FOLDED = 16  # characters that a folded column keeps at least
+GAP = 2  # characters between columns
 
 
 def plain(value: object) -> str:
@@ -26,19 +28,39 @@ def moment(text: str | None) -> str:
     return "" if not text else f"{text[:10]} {text[11:19]}Z"
 
 
-def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, ids: int = 1) -> None:
-    """Prints rows on stdout. The first `ids` columns are never cut or folded: people copy them."""
+def age(text: str, now: datetime) -> str:
+    """How long ago an RFC 3339 time was, in its largest whole unit: `45s`, `3h`, `12d`."""
+    seconds = max(0, int((now - datetime.fromisoformat(text)).total_seconds()))
+    for unit, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit:
+            return f"{seconds // unit}{letter}"
+    return f"{seconds}s"
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, folding: str) -> None:
+    """Prints rows on stdout. In a narrow terminal the column `folding` is folded, and no other:
+    people copy ids. What does not fit even then is left to the terminal to wrap."""
     texts = [[plain(value) for value in row] for row in rows]
     terminal = Console()
+    table, needed = Table(box=None, pad_edge=False), -GAP
+    for number, heading in enumerate(headings):
+        longest = max([len(heading), *(len(row[number]) for row in texts)])
+        least = min(longest, FOLDED) if heading == folding else longest
+        table.add_column(heading, overflow="fold", no_wrap=heading != folding, min_width=least)
+        needed += least + GAP
+    for row in texts:
+        table.add_row(*(Text(value) for value in row))
     if terminal.is_terminal:
-        width = max(NARROWEST, terminal.width)
-        Console(width=width).print(_table(headings, texts, ids, lined=True), crop=False)
-        return
-    drawn = Console(width=WIDEST, file=io.StringIO(), color_system=None)
-    drawn.print(_table(headings, texts, ids, lined=False))
-    assert isinstance(drawn.file, io.StringIO)
-    for line in drawn.file.getvalue().splitlines():
-        typer.echo(line.strip())
+        Console(width=max(terminal.width, needed)).print(table)
+    else:
+        _print_plain(table)
+
+
+def _print_plain(table: Table) -> None:
+    drawn = io.StringIO()
+    Console(width=WIDEST, file=drawn, color_system=None, force_terminal=False).print(table)
+    for line in drawn.getvalue().splitlines():
+        typer.echo(line.rstrip())
 
 
 def show_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -47,18 +69,3 @@ def show_facts(facts: Iterable[tuple[str, object]]) -> None:
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         typer.echo(f"{name:<{width}}  {value}")
-
-
-def _table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], ids: int, *, lined: bool
-) -> Table:
-    table = Table() if lined else Table(box=None, pad_edge=False)
-    for number, heading in enumerate(headings):
-        longest = max((len(row[number]) for row in rows), default=0)
-        if number < ids:
-            table.add_column(heading, no_wrap=True, min_width=longest)
-        else:
-            table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    return table

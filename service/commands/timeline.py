@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service import jsontext
+from service.commands.tables import plain
 from service.errors import DatabaseAway, Unavailable
 from service.job import ENDED
 
@@ -35,14 +36,24 @@ class JobSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What a look brought: the job as it was just before, and the entries not seen before."""
+    """What a look brought: the job as it was just before it, and the entries not seen yet."""
 
     job: Mapping[str, Any]
     entries: list[Entry]
 
 
-async def follow(source: JobSource, job_id: str) -> AsyncIterator[News]:
-    """Yields what happens to a job, from its beginning until it has ended.
+def has_ended(job: Mapping[str, Any], entries: list[Entry]) -> bool:
+    """Whether a job stands at an end."""
+    return job["state"] in ENDED
+
+
+async def follow(
+    source: JobSource,
+    job_id: str,
+    *,
+    done: Callable[[Mapping[str, Any], list[Entry]], bool] = has_ended,
+) -> AsyncIterator[News]:
+    """Yields each look at a job, from its beginning until its job and timeline are `done`.
 
     Raises NotFound; DatabaseAway or Unavailable where its source stays away for a minute.
     """
@@ -60,23 +71,23 @@ async def follow(source: JobSource, job_id: str) -> AsyncIterator[News]:
             fresh = {jsontext.canonical(entry): entry for entry in entries}
             news = [entry for key, entry in fresh.items() if key not in seen]
             seen |= fresh.keys()
-            if news:
-                yield News(job=job, entries=news)
-            if job["state"] in ENDED:
+            yield News(job=job, entries=news)
+            if done(job, entries):
                 return
         await asyncio.sleep(source.pause)
 
 
-def line(entry: Entry) -> str:
-    """One entry: `12:00:00.123  callback    accepted`."""
-    words = _WORDS.get(entry["kind"], _anything)(entry["detail"])
-    return f"{entry['at'][11:23]}  {entry['kind']:<10}  {words}"
+def line(entry: Entry, *, dated: bool = False) -> str:
+    """One entry: `12:00:00.123  callback    accepted`; `dated` puts the day in front."""
+    tell: Callable[[Any], str] = _WORDS.get(entry["kind"], jsontext.dumps)
+    at = entry["at"][:23].replace("T", " ") if dated else entry["at"][11:23]
+    return f"{at}  {plain(entry['kind']):<10}  {plain(tell(entry['detail']))}"
 
 
 def _transition(detail: Entry) -> str:
     was = f"{detail['was']} → " if detail["was"] else ""
     attempt = f" (attempt {detail['attempt']})" if detail["attempt"] > 1 else ""
-    error = detail.get("error")
+    error = detail["error"]
     why = f": {error['code']}: {error['message']}" if error else ""
     return f"{was}{detail['now']}{attempt}{why}"
 
@@ -94,15 +105,11 @@ def _delivery(detail: Entry) -> str:
     return f"try {detail['try']}: {how} in {detail['duration_ms']} ms {detail['id']}"
 
 
-def _anything(detail: Any) -> str:
-    return jsontext.dumps(detail)
-
-
 def _bracketed(text: str | None) -> str:
     return f" ({text})" if text else ""
 
 
-_WORDS = {
+_WORDS: Mapping[str, Callable[[Entry], str]] = {
     "transition": _transition,
     "poll": _poll,
     "callback": _callback,
