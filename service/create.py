@@ -61,7 +61,13 @@ class Creator:
         Raises InvalidRequest, which names the field; Unavailable with `charged: unknown` where
         the database did not say in time whether the job is stored.
         """
-        job = self.prepare(wanted)
+        try:
+            job = self.prepare(wanted)
+        except InvalidRequest:
+            earlier = await self._earlier(wanted)
+            if earlier is None:
+                raise
+            return earlier, True
         deadline = time.monotonic() + STORE_WITHIN_SECONDS
         while True:
             try:
@@ -104,30 +110,39 @@ class Creator:
         found = await jobs.find_idempotent(self.db, job.app_id, job.idempotency_key)
         if found is None:
             raise DatabaseAway("the key was taken and is gone")
-        job_id, fingerprint = found
-        if fingerprint != job.fingerprint:
-            raise InvalidRequest(
-                "this Idempotency-Key came with another body before: use a new key for a new job",
-                code="idempotency_conflict",
-            )
+        job_id = _same(found, job.fingerprint)
         return job_id, job_id != job.id
+
+    async def _earlier(self, wanted: Wanted) -> UUID | None:
+        """The job that this very request made before, when it could still be made; None: none."""
+        if wanted.idempotency_key is None:
+            return None
+        found = await jobs.find_idempotent(self.db, wanted.app_id, wanted.idempotency_key)
+        return None if found is None else _same(found, wanted.fingerprint)
 
     def _route(self, wanted: Wanted) -> tuple[Provider, float, tuple[str, ...]]:
         """The provider that renders it, the model's deadline and what the app should know."""
+        if wanted.provider is not None and wanted.provider not in self.providers:
+            raise _invalid(
+                "provider",
+                f"{wanted.provider!r} is not configured here",
+                code="provider_not_configured",
+            )
         listed = self.catalog.find(wanted.model, wanted.provider)
         names = sorted({model.provider for model in listed})
         if not listed:
             if not wanted.unlisted:
                 raise _invalid(
                     "model",
-                    f"{wanted.model!r} is not in the catalog; "
-                    'callboard models it does not know need "unlisted": true',
+                    f"{wanted.model!r} is not in the catalog;"
+                    ' "unlisted": true tries it nevertheless',
                     code=ErrorCode.UNSUPPORTED_MODEL,
                 )
             names = [wanted.provider] if wanted.provider else sorted(self.providers)
         usable = [name for name in names if name in self.providers]
         if not usable:
-            raise InvalidRequest(
+            raise _invalid(
+                "model",
                 f"no configured provider renders this: {', '.join(names) or 'none'} has no key",
                 code="provider_not_configured",
             )
@@ -144,6 +159,17 @@ class Creator:
 def fingerprint(canonical: str) -> bytes:
     """What an Idempotency-Key is held to: the parsed request, not its spelling."""
     return sha256(canonical.encode("utf-8", "surrogatepass")).digest()
+
+
+def _same(found: tuple[UUID, bytes], fingerprint: bytes | None) -> UUID:
+    """The job found under a key, which must have come with the same request."""
+    job_id, earlier = found
+    if earlier != fingerprint:
+        raise InvalidRequest(
+            "this Idempotency-Key came with another body before: use a new key for a new job",
+            code="idempotency_conflict",
+        )
+    return job_id
 
 
 def _invalid(field: str, message: str, *, code: str = "invalid_request") -> InvalidRequest:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
 
-from service import ids, jsontext
+from service import document, ids, jsontext
 from service.database import Database
 from service.encryption import AtRest
 from service.http import Delivered, Deliverer
@@ -88,7 +88,7 @@ class Delivering:
         await self._record(delivery, delivered, after(delivered, delivery.tries + 1))
 
     async def _send(self, url: str, secret: bytes, delivery: Delivery) -> Delivered:
-        content = jsontext.dumps(delivery.body)
+        content = jsontext.dumps(document.of_event(delivery.event))
         own = self._at_rest.decrypt(delivery.headers) if delivery.headers is not None else "{}"
         headers = jsontext.loads(own) | signed_headers(
             self._at_rest.decrypt(secret), ids.show("evt", delivery.event_id), content

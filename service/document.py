@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from service import ids, jsontext
 from service.job import ENDED, State
 
 Row = Mapping[str, Any]
-SHORTENED_CHARACTERS = 4096
+SHORTENED_BYTES = 4096
+VERDICTS = ENDED - {State.EXPIRED}
 
 
 def moment(at: datetime | None) -> str | None:
@@ -54,8 +56,10 @@ def of_event(row: Row) -> dict[str, Any]:
     """An event's body from its row (`claim_deliveries`): the job as it stood at that move, so that
     every try of one event tells the same, whatever has happened to the job since."""
     state = State(row["event_now"])
-    ended = state in ENDED
     at = row["event_at"]
+    submitted_at = _by(row["submitted_at"], at)
+    # What only the provider can have said must not appear in what was told before it spoke.
+    heard = submitted_at is not None or row["event_source"] in ("callback", "poll")
     then = dict(row.items()) | {
         "state": state.value,
         "version": row["event_version"],
@@ -64,9 +68,11 @@ def of_event(row: Row) -> dict[str, Any]:
         "late": row["event_was"] == State.EXPIRED and state == State.COMPLETED,
         "error": row["event_detail"],
         "progress": None,
-        "learnt_by": row["event_source"] if ended and state != State.EXPIRED else None,
-        "submitted_at": row["submitted_at"] if state != State.SUBMITTED else at,
-        "finished_at": at if ended else None,
+        "learnt_by": row["event_source"] if state in VERDICTS else None,
+        "provider_id": row["provider_id"] if heard else None,
+        "actual": row["actual"] if state in VERDICTS else None,
+        "submitted_at": submitted_at,
+        "finished_at": at if state in ENDED else None,
     }
     return {
         "type": f"job.{state}",
@@ -75,15 +81,25 @@ def of_event(row: Row) -> dict[str, Any]:
     }
 
 
+def _by(moment_of: datetime | None, at: datetime) -> datetime | None:
+    """A moment of the job's, where it had come by `at`."""
+    return None if moment_of is None or moment_of > at else moment_of
+
+
 def _cost(row: Row) -> dict[str, Any] | None:
     if row["currency"] is None:
         return None
     return {
         "currency": row["currency"],
-        "estimate": None if row["estimate"] is None else str(row["estimate"]),
+        "estimate": _plain(row["estimate"]),
         "upper_bound": row["upper_bound"],
-        "actual": None if row["actual"] is None else str(row["actual"]),
+        "actual": _plain(row["actual"]),
     }
+
+
+def _plain(amount: Decimal | None) -> str | None:
+    """Without an exponent, which readers of money do not expect."""
+    return None if amount is None else f"{amount:f}"
 
 
 def _loaded(text: str | None) -> Any:
@@ -91,8 +107,10 @@ def _loaded(text: str | None) -> Any:
 
 
 def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > SHORTENED_CHARACTERS:
-        return f"{value[:SHORTENED_CHARACTERS]}…"
+    if isinstance(value, str):
+        text = value.encode(errors="surrogatepass")
+        whole = len(text) <= SHORTENED_BYTES
+        return value if whole else text[:SHORTENED_BYTES].decode(errors="ignore") + "…"
     if isinstance(value, list):
         return [_shortened(item) for item in value]
     if isinstance(value, dict):

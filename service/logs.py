@@ -6,12 +6,12 @@ import re
 # What our secrets look like wherever they slip into a message: callback tokens and query strings,
 # API keys, signing secrets, provider credentials.
 _SECRETS = re.compile(
-    r"(?P<query>[?&][\w.\-]+=)[^\s&\"'>]+"
+    r"(?P<query>[?&][^\s=&?\"'>]+=)[^\s&\"'>]+"
     r"|cb_[A-Za-z0-9_\-]{20,}"
     r"|whsec_[A-Za-z0-9+/=]+"
-    r"|(?P<scheme>\b(?:Key|Bearer)\s+)[^\s\"',]+"
-    r"|\b[a-z]+\.[A-Za-z0-9_\-]{30,}\.[A-Za-z0-9_\-]{40,}"
-    r"|(?P<userinfo>://[^/\s:@]*:)[^@\s/]+(?=@)"
+    r"|(?P<scheme>\b(?:Key|(?i:Bearer))\s+)[^\s\"',]+"
+    r"|\b[a-z0-9_]+\.[A-Za-z0-9_\-]{30,}\.[A-Za-z0-9_\-]{40,}"
+    r"|(?P<userinfo>://[^/\s:@]*:)[^\s/]+(?=@)"
 )
 
 

@@ -17,6 +17,8 @@ from service.errors import TokenRefused
 
 _PAYLOAD = struct.Struct(">16sIIB")
 _VERSION = 1
+_LATEST = 2**32 - 1
+_SIGNATURE_CHARACTERS = 43  # 32 bytes as base64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +51,8 @@ class Tokens:
         self.key_name = key_name(secrets[0])
 
     def make(self, *, provider: str, job_id: UUID, attempt: int, expires_at: float) -> str:
-        """A token for one attempt; `expires_at` in unix seconds."""
-        payload = _PAYLOAD.pack(job_id.bytes, attempt, int(expires_at), _VERSION)
+        """A token for one attempt; `expires_at` in unix seconds, 2106 at the latest."""
+        payload = _PAYLOAD.pack(job_id.bytes, attempt, min(int(expires_at), _LATEST), _VERSION)
         return self._signer.sign(f"{provider}.{base64_encode(payload).decode()}").decode()
 
     def read(self, token: str, *, provider: str, now: float) -> CallbackToken:
@@ -90,4 +92,6 @@ def _why(token: str) -> str:
     signature = token.rpartition(".")[2]
     if "%" in token:
         return "double_encoded"
-    return "unknown_secret" if len(signature) == 43 else "truncated"
+    if len(signature) > _SIGNATURE_CHARACTERS:
+        return "malformed"
+    return "unknown_secret" if len(signature) == _SIGNATURE_CHARACTERS else "truncated"

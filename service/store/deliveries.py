@@ -1,18 +1,16 @@
 """Deliveries: one event to one endpoint, leased while it is being sent."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from service import document
-from service.database import Database
+from service.database import Database, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """A delivery under our lease. `url` is None where the subscription is gone; `secret` and
-    `headers` are still encrypted; `tries` are those already made."""
+    `headers` are still encrypted; `tries` are those already made. `event` is the row that
+    `document.of_event` takes."""
 
     job_id: UUID
     id: UUID
@@ -22,7 +20,7 @@ class Delivery:
     url: str | None
     secret: bytes | None
     headers: bytes | None
-    body: Mapping[str, Any]
+    event: Row
 
 
 async def claim(db: Database, *, limit: int, lease_seconds: float) -> list[Delivery]:
@@ -38,7 +36,7 @@ async def claim(db: Database, *, limit: int, lease_seconds: float) -> list[Deliv
             url=row["url"],
             secret=row["secret"],
             headers=row["headers"],
-            body=document.of_event(row),
+            event=row,
         )
         for row in rows
     ]

@@ -13,6 +13,7 @@ from service.errors import (
     InvalidRequest,
     NotFound,
     NotJson,
+    PayloadTooLarge,
     Unauthorized,
     UnsupportedMedia,
 )
@@ -21,6 +22,7 @@ from service.store.access import Access
 
 MOST_PER_PAGE = 200
 DEFAULT_PER_PAGE = 50
+MOST_LEVELS = 100  # of nesting: far more than any model takes, far less than any reader trips on
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -38,19 +40,54 @@ async def need(request: Request, *scopes: str) -> Access:
     return found
 
 
-async def json_body(request: Request, model: type[Model]) -> Model:
-    """The body as `model`. Raises NotJson, UnsupportedMedia, InvalidRequest naming each field."""
+async def json_body(request: Request, model: type[Model], *, most: int) -> Model:
+    """The body, of at most `most` bytes, as `model`.
+
+    Raises UnsupportedMedia, PayloadTooLarge, NotJson, and InvalidRequest naming each field.
+    """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind.lower() != "application/json":
         raise UnsupportedMedia("send application/json", code="unsupported_media_type")
     try:
-        value = jsontext.loads(await request.body())
+        value = jsontext.loads(await _body(request, most))
     except ValueError:
         raise NotJson("the body is not JSON") from None
+    _not_too_deep(value)
     try:
         return model.model_validate(value)
     except ValidationError as fault:
         raise invalid(fault) from None
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The whole body, counted while it streams, whatever length it was said to have."""
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > most:
+            raise PayloadTooLarge(f"the body is over {most} bytes", code="payload_too_large")
+    return bytes(parts)
+
+
+def _not_too_deep(value: Any) -> None:
+    """Raises InvalidRequest, naming the field that holds more than MOST_LEVELS levels: it must be
+    readable wherever it is shown, however deep in a call that is."""
+    for name, part in value.items() if isinstance(value, dict) else ():
+        level, levels = [part], 0
+        while level:
+            level = [inner for one in level for inner in _parts(one)]
+            levels += 1
+            if levels > MOST_LEVELS:
+                raise field_fault(name[:64], f"is nested deeper than {MOST_LEVELS} levels")
+
+
+def _parts(value: Any) -> list[Any]:
+    """The lists and objects directly in `value`."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return []
+    return [one for one in value if isinstance(one, dict | list)]
 
 
 def invalid(fault: ValidationError) -> InvalidRequest:
@@ -81,9 +118,11 @@ def path_id(request: Request, prefix: str) -> UUID:
 def page_limit(request: Request) -> int:
     """`limit`, 1 to 200."""
     text = request.query_params.get("limit", str(DEFAULT_PER_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MOST_PER_PAGE:
+    digits = text.lstrip("0")
+    plain = text.isascii() and text.isdigit() and len(digits) <= len(str(MOST_PER_PAGE))
+    if not plain or not 1 <= int(digits or "0") <= MOST_PER_PAGE:
         raise field_fault("limit", f"must be a whole number from 1 to {MOST_PER_PAGE}")
-    return int(text)
+    return int(digits)
 
 
 def page_of(rows: list[dict[str, Any]], limit: int) -> dict[str, Any]:

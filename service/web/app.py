@@ -6,26 +6,27 @@ import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import DatabaseAway
 from service.web import jobs, subscriptions
+from service.web.answers import json_answer
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
 log = logging.getLogger("service.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
-SMALL_BODY_BYTES = 64 * 1024
 
 
 async def healthz(request: Request) -> Response:
     """The process answers."""
-    return JSONResponse({"status": "ok"})
+    return json_answer({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
@@ -33,23 +34,18 @@ async def readyz(request: Request) -> Response:
     try:
         await request.state.db.ping()
     except DatabaseAway:
-        return JSONResponse({"status": "the database is away"}, status_code=503)
-    return JSONResponse({"status": "ok"})
+        return json_answer({"status": "the database is away"}, status=503)
+    return json_answer({"status": "ok"})
 
 
 ROUTES = [
     Route("/healthz", healthz),
     Route("/readyz", readyz),
-    Route("/v1/jobs", jobs.create, methods=["POST"], max_body_size=jobs.BODY_BYTES),
+    Route("/v1/jobs", jobs.create, methods=["POST"]),
     Route("/v1/jobs", jobs.page, methods=["GET"]),
     Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
     Route("/v1/jobs/{id}/timeline", jobs.timeline, methods=["GET"]),
-    Route(
-        "/v1/subscriptions",
-        subscriptions.create,
-        methods=["POST"],
-        max_body_size=SMALL_BODY_BYTES,
-    ),
+    Route("/v1/subscriptions", subscriptions.create, methods=["POST"]),
     Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),
     Route("/v1/subscriptions/default-secret", subscriptions.default_secret, methods=["GET"]),
     Route("/v1/subscriptions/{id}", subscriptions.show, methods=["GET"]),
@@ -64,7 +60,9 @@ class App:
     def __init__(self, door: Door, state: Mapping[str, Any]) -> None:
         self._door = door
         self._state = dict(state)
-        self._rest: ASGIApp = Starlette(routes=ROUTES, exception_handlers=HANDLERS)
+        rest = Starlette(routes=ROUTES, exception_handlers=HANDLERS)
+        rest.router.redirect_slashes = False  # behind a proxy it would send people astray
+        self._rest: ASGIApp = rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,7 +95,7 @@ class App:
             log.info(
                 "%s %s %s %.1fms request=%s",
                 scope["method"],
-                scope["path"],
+                quote(scope["path"]),  # one line whatever it holds
                 status,
                 took,
                 request_id,

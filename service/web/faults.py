@@ -3,8 +3,9 @@
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match
 
 from service.errors import (
     CallboardError,
@@ -20,6 +21,7 @@ from service.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from service.web.answers import json_answer
 
 STATUS: dict[type[CallboardError], int] = {
     NotJson: 400,
@@ -36,8 +38,6 @@ STATUS: dict[type[CallboardError], int] = {
 CODES = {
     404: "not_found",
     405: "invalid_request",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
 }
 
 
@@ -57,9 +57,7 @@ def problem(request: Request, status: int, fault: RequestFault) -> Response:
     headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(
-        body, status_code=status, headers=headers, media_type="application/problem+json"
-    )
+    return json_answer(body, status=status, headers=headers, media_type="application/problem+json")
 
 
 async def of_ours(request: Request, fault: Exception) -> Response:
@@ -70,12 +68,25 @@ async def of_ours(request: Request, fault: Exception) -> Response:
 
 
 async def of_starlette(request: Request, fault: Exception) -> Response:
-    """What routing and the body limit refuse."""
+    """What routing refuses. Starlette's own Allow names the methods of one route only."""
     assert isinstance(fault, HTTPException)
     code = CODES.get(fault.status_code, "invalid_request")
     answer = problem(request, fault.status_code, RequestFault(str(fault.detail), code=code))
     answer.headers.update(fault.headers or {})
+    if fault.status_code == 405:
+        answer.headers["allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path of this request may be asked with."""
+    here = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in here for method in route.methods}
+
+
+async def of_caller_gone(request: Request, fault: Exception) -> Response:
+    """The caller went away before its body ended: nobody hears this."""
+    return problem(request, 400, RequestFault("the body did not end"))
 
 
 async def of_database(request: Request, fault: Exception) -> Response:
@@ -99,5 +110,6 @@ HANDLERS: dict[int | type[Exception], Any] = {
     RequestFault: of_ours,
     HTTPException: of_starlette,
     DatabaseAway: of_database,
+    ClientDisconnect: of_caller_gone,
     Exception: of_anything,
 }

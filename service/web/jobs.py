@@ -3,27 +3,30 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from service import document, ids, jsontext
 from service.create import Wanted, fingerprint
-from service.errors import NotFound
+from service.errors import DatabaseAway, NotFound, Unavailable
 from service.job import ENDED, State
 from service.store import jobs
 from service.store.access import Access
 from service.store.jobs import FIRST_ID, LAST_ID, Filter
 from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
+from service.web.answers import json_answer
 
 BODY_BYTES = 10 * 1024 * 1024
 LONGEST_WAIT_SECONDS = 50
 LOOK_SECONDS = 0.3
+MODEL_ID = r"^[A-Za-z0-9][\w.:@\-]*(/[A-Za-z0-9][\w.:@\-]*)*$"  # it becomes part of an address
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILTERS = (
     *("state", "provider", "model", "reference", "stuck", "created_after", "created_before"),
     *("limit", "after"),
@@ -33,7 +36,7 @@ FILTERS = (
 class NewJob(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: str = Field(min_length=1, max_length=200)
+    model: str = Field(max_length=200, pattern=MODEL_ID)
     input: dict[str, Any]
     provider: str | None = Field(default=None, max_length=50)
     notify_hook: str | None = Field(default=None, max_length=2048)
@@ -48,7 +51,7 @@ async def create(request: Request) -> Response:
     """Takes a job: 202 with the job, or as it ended where the caller waits for it."""
     who = await need(request, "submit")
     wait = _preferred_wait(request)
-    body = await json_body(request, NewJob)
+    body = await json_body(request, NewJob, most=BODY_BYTES)
     _storable(body)
     key = _idempotency_key(request)
     wanted = Wanted(
@@ -68,13 +71,16 @@ async def create(request: Request) -> Response:
         return _dry(request.state.creator.prepare(wanted))
     job_id, replayed = await request.state.creator.create(wanted)
     request.state.submitter.wake.set()
-    row = await _wait(request, job_id, wait)
+    try:
+        row = await _wait(request, job_id, wait)
+    except DatabaseAway:
+        raise _unseen(job_id, key) from None
     headers = {"location": f"/v1/jobs/{ids.show('job', job_id)}"}
     if replayed:
         headers["idempotency-replayed"] = "true"
     if wait:
         headers["preference-applied"] = f"wait={wait}"
-    return JSONResponse(document.of_job(row), status_code=202, headers=headers)
+    return json_answer(document.of_job(row), status=202, headers=headers)
 
 
 async def page(request: Request) -> Response:
@@ -82,7 +88,7 @@ async def page(request: Request) -> Response:
     who = await need(request, "read", "operate")
     limit = page_limit(request)
     rows = await jobs.page(request.state.db, _seen_by(who), _filter(request), limit + 1)
-    return JSONResponse(page_of([document.of_job(row, shorten=True) for row in rows], limit))
+    return json_answer(page_of([document.of_job(row, shorten=True) for row in rows], limit))
 
 
 async def show(request: Request) -> Response:
@@ -93,9 +99,9 @@ async def show(request: Request) -> Response:
     row = await _wait(request, row["id"], wait)
     shown = document.of_job(row)
     tag = f'"{blake2b(jsontext.dumps(shown).encode(), digest_size=12).hexdigest()}"'
-    if request.headers.get("if-none-match") == tag:
+    if _has(request, tag):
         return Response(status_code=304, headers={"etag": tag})
-    return JSONResponse(shown, headers={"etag": tag})
+    return json_answer(shown, headers={"etag": tag})
 
 
 async def timeline(request: Request) -> Response:
@@ -104,7 +110,7 @@ async def timeline(request: Request) -> Response:
     row = await _visible(request, who)
     happened = await jobs.timeline(request.state.db, row["id"])
     data = [one | {"at": document.moment(one["at"])} for one in happened]
-    return JSONResponse({"data": data, "next": None})
+    return json_answer({"data": data, "next": None})
 
 
 def _seen_by(who: Access) -> UUID | None:
@@ -132,8 +138,24 @@ async def _wait(request: Request, job_id: UUID, seconds: int) -> Mapping[str, An
         await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
+def _has(request: Request, tag: str) -> bool:
+    """Whether the caller's If-None-Match (RFC 9110 §13.1.2) names what we would send."""
+    asked = request.headers.get("if-none-match", "")
+    return asked == "*" or tag in [one.strip().removeprefix("W/") for one in asked.split(",")]
+
+
+def _unseen(job_id: UUID, key: str | None) -> Unavailable:
+    return Unavailable(
+        f"the job is stored as {ids.show('job', job_id)}, and the database went away after that",
+        code="unavailable",
+        retryable=key is not None,
+        charged="unknown",
+        retry_after=5,
+    )
+
+
 def _dry(job: jobs.NewJob) -> Response:
-    return JSONResponse(
+    return json_answer(
         {"provider": job.provider, "model": job.model, "input": job.input, "cost": None}
     )
 
@@ -143,7 +165,7 @@ def _storable(body: NewJob) -> None:
     texts = {"model": body.model, "reference": body.reference or ""}
     texts |= {f"metadata.{name[:64]}": name + value for name, value in body.metadata.items()}
     for field, text in texts.items():
-        if "\x00" in text or (not text.isprintable() and "\ud800" <= max(text) <= "\udfff"):
+        if "\x00" in text or text.encode(errors="ignore").decode() != text:
             raise field_fault(field, "must be text without NUL characters or lone surrogates")
 
 
@@ -159,10 +181,12 @@ def _idempotency_key(request: Request) -> str | None:
 
 
 def _preferred_wait(request: Request) -> int:
-    for preference in request.headers.get("prefer", "").split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.lower() == "wait":
-            return min(LONGEST_WAIT_SECONDS, _seconds("Prefer: wait", value))
+    """`wait` of the Prefer headers; one that cannot be read is ignored (RFC 7240 §2)."""
+    for preference in ",".join(request.headers.getlist("prefer")).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
+            return min(LONGEST_WAIT_SECONDS, int(value[:6]))
     return 0
 
 
@@ -175,9 +199,11 @@ def _seconds(field: str, text: str) -> int:
 def _filter(request: Request) -> Filter:
     query = request.query_params
     metadata = {}
-    for name in query:
+    for name, value in query.multi_items():
+        if "\x00" in name + value:
+            raise field_fault(name[:64], "must be text without NUL characters")
         if name.startswith("metadata[") and name.endswith("]"):
-            metadata[name[9:-1]] = query[name]
+            metadata[name[9:-1]] = value
         elif name not in FILTERS:
             raise field_fault(name[:64], f"is no filter; there are {', '.join(FILTERS)}")
     state = query.get("state")
@@ -208,12 +234,12 @@ def _cursor(text: str | None) -> UUID:
 
 
 def _id_at(text: str | None, field: str) -> UUID | None:
-    """The smallest id of that moment: ids sort by time, so a time is a bound on ids."""
+    """The smallest id of that millisecond: ids sort by time, so a time is a bound on ids."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-        return UUID(int=int(at.timestamp() * 1000) << 80)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise field_fault(field, "must be a time as 2026-01-31T12:00:00Z") from None
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return UUID(int=max(0, (at - EPOCH) // timedelta(milliseconds=1)) << 80)

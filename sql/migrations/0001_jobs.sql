@@ -98,6 +98,7 @@ create table jobs (
         ((finished_at is not null) = (state in ('completed', 'failed', 'canceled', 'expired')))
 ) with (fillfactor = 70);
 create index jobs_of_app_newest_first on jobs (app_id, id desc);
+create index jobs_by_reference on jobs (app_id, reference, id desc) where reference is not null;
 
 -- One try at it: at most one POST that left this machine, and what became of that POST.
 create table attempts (

@@ -38,7 +38,7 @@ create table subscriptions (
     failing_since   timestamptz,
     created_at      timestamptz not null
 );
-create index subscriptions_of_app on subscriptions (app_id);
+create index subscriptions_of_app on subscriptions (app_id, id);
 
 -- One event to one endpoint. The id follows from the event and the subscription (null: the job's
 -- own notify_hook), so the same news is never staged twice. A lease is next_at moved to its end.

@@ -13,7 +13,7 @@ claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
         due_at = clock.at + make_interval(secs => $2::double precision),
         lease_until = clock.at + make_interval(secs => $2::double precision)
-    from due, clock where agenda.job_id = due.job_id
+    from clock where agenda.job_id = any (array(select job_id from due)) -- by key, whatever the plan
     returning agenda.job_id, agenda.lease, agenda.tries
 )
 select claimed.job_id, claimed.lease, claimed.tries, jobs.state, jobs.version, jobs.attempt,
@@ -34,7 +34,7 @@ claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
         due_at = clock.at + make_interval(secs => $2::double precision),
         lease_until = clock.at + make_interval(secs => $2::double precision)
-    from due, clock where agenda.job_id = due.job_id
+    from clock where agenda.job_id = any (array(select job_id from due)) -- by key, whatever the plan
     returning agenda.job_id, agenda.task, agenda.lease, agenda.tries
 )
 select claimed.job_id, claimed.task, claimed.lease, claimed.tries, jobs.state, jobs.version,

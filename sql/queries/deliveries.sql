@@ -13,7 +13,9 @@ due as (
 claimed as (
     update deliveries set lease = lease + 1,
         next_at = clock.at + make_interval(secs => $2::double precision)
-    from due, clock where deliveries.job_id = due.job_id and deliveries.id = due.id
+    from clock
+    where deliveries.job_id = any (array(select job_id from due))
+      and deliveries.id = any (array(select id from due))
     returning deliveries.job_id, deliveries.id as delivery_id, deliveries.version as told_version,
               deliveries.subscription_id, deliveries.tries, deliveries.lease
 )

@@ -15,8 +15,10 @@ numbered as materialized (
 ),
 placed as (
     insert into feed (place, job_id, version, event_id)
-    select head.place + n, numbered.job_id, numbered.version, job_events.id
-    from head, numbered join job_events using (job_id, version)
+    select head.place + n, numbered.job_id, numbered.version,
+           (select id from job_events where job_events.job_id = numbered.job_id
+            and job_events.version = numbered.version)
+    from head, numbered
 ),
 moved as (
     update feed_head set place = feed_head.place + (select count(*) from numbered)

@@ -1,0 +1,174 @@
+"""A client of the whole HTTP app, in this process: no server, no subprocess, a real database."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import signing
+from pydantic import SecretStr
+from scene import SECRETS, WEBHOOK_SECRET
+
+from service import ids
+from service.catalog import Catalog
+from service.create import Creator
+from service.database import Database
+from service.encryption import AtRest
+from service.guard import Guard
+from service.pace import Pace
+from service.providers import Provider, fal
+from service.receive import Receiver
+from service.signature import Keys
+from service.store import access
+from service.submit import Submitter, Timing
+from service.tokens import Tokens
+from service.web.app import App
+from service.web.callbacks import Door
+
+KEY = "cb_" + "k" * 43
+MODEL = "fal-ai/veo3/fast"
+JOB = {"model": MODEL, "input": {"prompt": "a paper boat"}}
+CATALOG = Catalog.load()
+
+
+def fal_provider(**settings: Any) -> fal.Fal:
+    """fal with a key, as its settings say."""
+    built = fal.build(fal.Settings(**{"fal_key": SecretStr("id:secret"), **settings}))
+    assert built is not None
+    return built
+
+
+def receiver(db: Database, providers: Mapping[str, Provider]) -> Receiver:
+    """The receiver of these providers; fal's key set is the tests' own."""
+    keys = {"fal": Keys("https://keys.example", signing.key_set)} if "fal" in providers else {}
+    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None)
+
+
+def creator(
+    db: Database,
+    *,
+    providers: Mapping[str, Provider] | None = None,
+    catalog: Catalog = CATALOG,
+    allowed: Sequence[str] = (),
+    deadline: float | None = None,
+) -> Creator:
+    """A Creator over these providers (fal alone where None)."""
+    configured = {"fal": fal_provider()} if providers is None else providers
+    return Creator(
+        db=db,
+        providers=configured,
+        catalog=catalog,
+        guard=Guard(allowed),
+        deadline=deadline,
+    )
+
+
+def app(db: Database, making: Creator | None = None) -> App:
+    """The app as `serve` wires it; its submitter stands still."""
+    making = making or creator(db)
+    submitter = Submitter(
+        db,
+        making.providers,
+        Tokens(SECRETS),
+        Timing(lease=60.0, unconfirmed=10800.0, give_up=86400.0),
+        Pace(catalog=making.catalog),
+        None,
+        lambda outcomes: None,
+    )
+    state = {
+        "db": db,
+        "guard": making.guard,
+        "at_rest": AtRest(SECRETS),
+        "creator": making,
+        "submitter": submitter,
+    }
+    return App(Door(receiver(db, making.providers)), state)
+
+
+def client(to: App, key: str | None = KEY) -> httpx.AsyncClient:
+    """A client that sends `key`; a fault inside the app is answered, as a server answers it."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=to, raise_app_exceptions=False),
+        base_url="http://callboard.test",
+        headers={} if key is None else {"authorization": f"Bearer {key}"},
+    )
+
+
+async def make_key(
+    db: Database,
+    key: str,
+    *scopes: str,
+    name: str = "studio",
+    all_apps: bool = False,
+) -> None:
+    """Another key, of the app `name`, which is made if new."""
+    await access.create_key(
+        db,
+        app=name,
+        app_id=ids.new_id(),
+        app_secret=AtRest(SECRETS).encrypt(WEBHOOK_SECRET),
+        key_id=ids.new_id(),
+        key=key,
+        scopes=scopes,
+        all_apps=all_apps,
+    )
+
+
+def is_problem(answer: httpx.Response, status: int, code: str, *fields: str) -> bool:
+    """Whether it is a whole problem document of that status and code, naming just these fields."""
+    body = answer.json()
+    return (
+        (answer.status_code, body["status"], body["code"]) == (status, status, code)
+        and answer.headers["content-type"] == "application/problem+json"
+        and isinstance(body["retryable"], bool)
+        and body["charged"] in ("no", "yes", "unknown")
+        and body["request_id"] == answer.headers["x-request-id"]
+        and tuple(one["field"] for one in body.get("errors", ())) == fields
+    )
+
+
+async def spoken(
+    to: Any,
+    parts: Sequence[bytes | None],
+    *,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    query: bytes = b"",
+    method: str = "POST",
+) -> tuple[int, dict[str, str], bytes] | None:
+    """Speaks ASGI to an app, body part by body part; None among the parts is a caller who goes
+    away. Back come status, headers and body, or None where there was no answer."""
+    waiting = iter(parts)
+    rest = len(parts)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal rest
+        part = next(waiting, None)
+        rest -= 1
+        if part is None:
+            if rest < 0:
+                await asyncio.Event().wait()  # nothing more comes, as on a connection kept open
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": part, "more_body": rest > 0}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in (headers or {}).items()],
+        "client": ("192.0.2.7", 1),
+        "server": ("callboard.test", 80),
+        "scheme": "http",
+        "http_version": "1.1",
+        "asgi": {"version": "3.0"},
+    }
+    await to(scope, receive, send)
+    if not sent:
+        return None
+    shown = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+    return sent[0]["status"], shown, b"".join(part.get("body", b"") for part in sent[1:])

@@ -1,0 +1,155 @@
+"""How Postgres goes about our queries in a database with a past: by index, never through it all."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import filled
+import pytest
+from filled import APP
+
+from service.database import load_queries, migrate
+
+QUERIES = load_queries()
+# The tables that grow with every job there ever was, and those with every app.
+GROWING = {
+    *("jobs", "attempts", "job_events", "callbacks", "deliveries", "delivery_tries", "polls"),
+    *("agenda", "feed", "idempotency_keys", "api_keys"),
+}
+FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
+NOBODY = "00000000-0000-7000-8000-000000000009"
+JOB = f"'{NOBODY}'"
+NONE = ["null"] * 5
+# What each is run with, as SQL.
+RUNS: dict[str, list[str]] = {
+    "find_key": ["sha256('7')"],
+    "find_idempotent": [f"'{APP}'", "'key-5'"],
+    "get_job": [JOB],
+    "find_event": [JOB, JOB],
+    "timeline_of_job": [JOB],
+    "list_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "false", "51"],
+    "list_jobs of nobody": [f"'{NOBODY}'", FIRST, LAST, *NONE, "false", "51"],
+    "list_jobs of a state": [f"'{APP}'", FIRST, LAST, "'submitted'", *NONE[1:], "false", "51"],
+    "list_jobs of a reference": [
+        *(f"'{APP}'", FIRST, LAST, "null", "null", "null", "'order-3'", "null", "false", "51")
+    ],
+    "list_all_jobs": [FIRST, LAST, *NONE, "false", "51"],
+    "list_subscriptions": [f"'{APP}'", FIRST, "51"],
+    "claim_submits": ["32", "60", "'{fal}'"],
+    "claim_asks": ["32", "60"],
+    "finish_ask": [JOB, "1", "1", "5", JOB, "3", "'running'", "null", "null"],
+    "delay_submit": [JOB, "1", "5"],
+    "claim_deliveries": ["64", "30"],
+    "finish_delivery": [JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null"],
+    "place_events": [],
+}
+SLOW_WITHOUT_AN_INDEX: dict[str, list[str]] = {
+    "list_jobs of a rare state": [
+        *(f"'{APP}'", FIRST, LAST, "'running'", *NONE[1:], "false", "51")
+    ],
+    "list_jobs of metadata": [
+        *(f"'{APP}'", FIRST, LAST, *NONE[1:], "'{\"user\": 77}'", "false", "51")
+    ],
+}
+CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
+
+
+@pytest.fixture(scope="module")
+async def past(server: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database of this file's own, filled."""
+    name = f"callboard_plans_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"create database {name}")
+    before, mark, query = server.partition("?")
+    url = f"{before.rpartition('/')[0]}/{name}{mark}{query}"
+    await migrate(url)
+    there = await asyncpg.connect(url, statement_cache_size=0)
+    await filled.fill(there)
+    yield there
+    await there.close()
+    await connection.execute(f"drop database {name} (force)")
+    await connection.close()
+
+
+async def plan(past: asyncpg.Connection, name: str, values: list[str], mode: str) -> Any:
+    """The plan of a query, prepared as asyncpg prepares it and run with these values."""
+    text = QUERIES[name.partition(" ")[0]]
+    prepared = await past.prepare(text)
+    types = ", ".join(one.name for one in prepared.get_parameters())
+    listed = f"({', '.join(values)})" if values else ""
+    await past.execute(f"set plan_cache_mode = {mode}")
+    await past.execute(f"prepare one {f'({types})' if types else ''} as {text}")
+    try:
+        async with past.transaction():
+            return json.loads(await past.fetchval(f"explain (format json) execute one{listed}"))
+    finally:
+        await past.execute("deallocate one")
+
+
+def scans(node: Any) -> Iterator[tuple[str, str]]:
+    """Which way each table is walked."""
+    if isinstance(node, list):
+        for one in node:
+            yield from scans(one)
+    elif isinstance(node, dict):
+        if "Relation Name" in node:
+            yield node["Node Type"], node["Relation Name"]
+        for one in node.values():
+            yield from scans(one)
+
+
+def walked_through(node: Any) -> set[str]:
+    """The growing tables that are read from end to end."""
+    return {table for kind, table in scans(node) if kind == "Seq Scan" and table in GROWING}
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize("name", RUNS)
+async def test_nothing_that_grows_is_read_from_end_to_end(
+    past: asyncpg.Connection, name: str, mode: str
+) -> None:
+    assert walked_through(await plan(past, name, RUNS[name], mode)) == set()
+
+
+@pytest.mark.xfail(reason="an index on the state would cost every move", strict=True)
+@pytest.mark.parametrize("name", SLOW_WITHOUT_AN_INDEX)
+async def test_a_filter_that_fits_few_jobs_does_not_read_all_of_them(
+    past: asyncpg.Connection, name: str
+) -> None:
+    assert walked_through(await plan(past, name, SLOW_WITHOUT_AN_INDEX[name], CUSTOM)) == set()
+
+
+async def test_events_are_placed_by_index_though_a_burst_is_still_in_the_statistics(
+    past: asyncpg.Connection,
+) -> None:
+    undo = past.transaction()
+    await undo.start()
+    try:
+        await past.execute(
+            "insert into unplaced select job_id, version, at from job_events where version = 3"
+            " on conflict do nothing"
+        )
+        await past.execute("analyze unplaced")
+        await past.execute("delete from unplaced")
+        assert walked_through(await plan(past, "place_events", [], CUSTOM)) == set()
+    finally:
+        await undo.rollback()
+
+
+async def test_a_backlog_of_deliveries_is_claimed_by_index(past: asyncpg.Connection) -> None:
+    undo = past.transaction()
+    await undo.start()
+    try:
+        await past.execute("update deliveries set state = 'pending', next_at = created_at")
+        await past.execute("analyze deliveries")
+        values = RUNS["claim_deliveries"]
+        assert walked_through(await plan(past, "claim_deliveries", values, CUSTOM)) == set()
+    finally:
+        await undo.rollback()
+
+
+def test_a_walk_from_end_to_end_would_be_seen() -> None:
+    seen = [{"Plan": {"Plans": [{"Node Type": "Seq Scan", "Relation Name": "jobs"}]}}]
+    assert walked_through(seen) == {"jobs"}

@@ -1,0 +1,133 @@
+"""GET /v1/jobs: filters, and pages that stay what they were while jobs come in."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import app_client
+import httpx
+import pytest
+from app_client import KEY, MODEL, is_problem
+from scene import make_app, make_job
+
+from service import ids
+from service.database import Database
+from service.job import State
+
+
+@pytest.fixture
+async def studio(db: Database) -> UUID:
+    return await make_app(db, key=KEY)
+
+
+@pytest.fixture
+async def web(db: Database, studio: UUID) -> AsyncIterator[httpx.AsyncClient]:
+    async with app_client.client(app_client.app(db)) as client:
+        yield client
+
+
+async def listed(web: httpx.AsyncClient, **query: str) -> list[str]:
+    answer = await web.get("/v1/jobs", params=query)
+    assert answer.status_code == 200, answer.text
+    return [job["id"] for job in answer.json()["data"]]
+
+
+def shown(*jobs: UUID) -> list[str]:
+    """As a list shows them: newest first, by id within a millisecond."""
+    return [ids.show("job", job) for job in sorted(jobs, reverse=True)]
+
+
+async def test_each_filter_finds_its_jobs_newest_first(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    plain = await make_job(db, studio)
+    other = await make_job(db, studio, State.RUNNING, provider="twin", model="m/2")
+    named = await make_job(
+        db, studio, State.RUNNING, reference="order-7", metadata={"user": "42", "tier": "gold"}
+    )
+    assert await listed(web) == shown(named, other, plain)
+    assert await listed(web, state="running") == shown(named, other)
+    assert await listed(web, provider="twin") == shown(other)
+    assert await listed(web, model=MODEL, state="queued") == shown(plain)
+    assert await listed(web, reference="order-7") == shown(named)
+    assert await listed(web, **{"metadata[user]": "42"}) == shown(named)
+    assert await listed(web, **{"metadata[user]": "42", "metadata[tier]": "tin"}) == []
+    assert await listed(web, stuck="true") == []
+    await db.pool.execute(
+        "update jobs set posted_at = now() - interval '3 hours' where id in ($1, $2)", plain, other
+    )
+    assert await listed(web, stuck="true") == shown(other)
+    assert await listed(web, stuck="false") == shown(named, other, plain)
+
+
+async def test_times_bound_a_list(web: httpx.AsyncClient, db: Database, studio: UUID) -> None:
+    job = await make_job(db, studio)
+    now = datetime.now(UTC)
+    before, after = (now - timedelta(minutes=1)), (now + timedelta(minutes=1))
+    assert await listed(web, created_after=before.isoformat()) == shown(job)
+    assert await listed(web, created_after=after.isoformat()) == []
+    assert await listed(web, created_before=after.isoformat()) == shown(job)
+    assert await listed(web, created_before=f"{before:%Y-%m-%dT%H:%M:%SZ}") == []
+    assert await listed(web, created_after="1960-01-01T00:00:00Z") == shown(job)
+    assert await listed(web, created_after="0001-01-01T00:00:00+14:00") == shown(job)
+    assert await listed(web, created_before="1960-01-01T00:00:00Z") == []
+    assert await listed(web, created_before="9999-12-31T23:59:59-14:00") == shown(job)
+
+
+async def test_pages_follow_each_other_whatever_comes_in_between(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    jobs = [await make_job(db, studio) for _ in range(5)]
+    seen, after = [], {}
+    while True:
+        page = (await web.get("/v1/jobs", params={"limit": "2", **after})).json()
+        seen += [job["id"] for job in page["data"]]
+        if page["next"] is None:
+            break
+        assert page["next"] == seen[-1]
+        after = {"after": page["next"]}
+        await make_job(db, studio)
+    assert seen == shown(*jobs)
+
+
+async def test_a_page_that_ends_the_list_just_so_has_no_next(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    job = await make_job(db, studio)
+    for limit in ("1", "200"):
+        page = (await web.get("/v1/jobs", params={"limit": limit})).json()
+        assert page["data"][0]["id"] == shown(job)[0]
+        assert page["next"] is None
+
+
+async def test_lists_shorten_long_texts_and_a_job_alone_does_not(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    long = "data:image/png;base64," + "A" * 5000
+    job = await make_job(db, studio, input={"image_url": long})
+    one = (await web.get(f"/v1/jobs/{shown(job)[0]}")).json()
+    assert one["input"]["image_url"] == long
+    many = (await web.get("/v1/jobs")).json()["data"]
+    assert many[0]["input"]["image_url"] == long[:4096] + "…"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", value) for value in ("0", "201", "abc", "", "-1", "1.0", "\u0663", " 5", "1e1")]
+    + [("limit", "0000000019999"), ("limit", "00000001" + "9" * 5000)]
+    + [("state", "sleeping"), ("state", ""), ("stuck", "maybe"), ("after", "job_1")]
+    + [("after", "x"), ("after", ""), ("created_after", "yesterday"), ("created_before", "")]
+    + [("created_after", "2026-13-01"), ("provider", "\x00"), ("model", "a\x00")]
+    + [("reference", "\x00"), ("metadata[a]", "\x00"), ("metadata[\x00]", "a")]
+    + [("colour", "red"), ("metadata", "a"), ("metadata[a", "b"), ("Limit", "1")],
+)
+async def test_a_bad_value_or_an_unknown_filter_is_refused_by_name(
+    web: httpx.AsyncClient, name: str, value: str
+) -> None:
+    answer = await web.get("/v1/jobs", params={name: value})
+    assert is_problem(answer, 422, "invalid_request", name), answer.text
+
+
+async def test_a_limit_within_bounds_counts_in_any_spelling(web: httpx.AsyncClient) -> None:
+    assert (await web.get("/v1/jobs?limit=007")).status_code == 200
+    assert (await web.get("/v1/jobs?limit=200")).status_code == 200
