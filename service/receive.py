@@ -111,6 +111,8 @@ class Receiver:
 
     async def refuse(self, call: Call, *, reason: str, status: int) -> Answer:
         """Keeps a call that was refused before it was read (too large, wrong type)."""
+        if call.provider not in self._providers:
+            return REFUSED
         kept = await self._keep(call, None, verdict="unreadable", reason=reason)
         return kept if kept is AWAY else Answer(status=status)
 

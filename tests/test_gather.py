@@ -53,6 +53,22 @@ async def test_what_comes_while_a_batch_is_under_way_goes_together_next() -> Non
     assert work.batches == [[1], [2, 3, 4]]
 
 
+async def test_a_large_crowd_goes_by_halves_so_that_neither_side_idles() -> None:
+    work = Work()
+    tasks = await started(gather(work), work, *range(101))
+    work.go.set()
+    await asyncio.gather(*tasks)
+    assert [len(batch) for batch in work.batches] == [1, 50, 32, 18]
+
+
+async def test_no_answer_for_an_item_is_a_fault_that_its_caller_hears() -> None:
+    async def forgetful(items: Sequence[int]) -> Sequence[int]:
+        return []
+
+    with pytest.raises(RuntimeError, match="0 answers to 1 items"):
+        await Gather(forgetful, key=lambda item: None).put(1)
+
+
 async def test_nothing_waits_when_nothing_is_under_way() -> None:
     work = Work()
     work.go.set()

@@ -124,9 +124,11 @@ async def advance(db: Database, moves: Sequence[Move]) -> list[Outcome]:
     ]
 
 
-def _columns(moves: Sequence[Move]) -> list[list[Any]]:
+def _columns(moves: Sequence[Move]) -> list[list[Any] | None]:
+    """The statement's arrays; one without any value goes as null, which `unnest` fills up: most
+    are so, and asyncpg looks at every element."""
     calls = [move.call for move in moves]
-    return [
+    columns: list[list[Any]] = [
         [move.job_id for move in moves],
         [move.attempt for move in moves],
         [move.was for move in moves],
@@ -153,6 +155,7 @@ def _columns(moves: Sequence[Move]) -> list[list[Any]]:
         [_json(move.outputs) for move in moves],
         [move.expected for move in moves],
     ]
+    return [None if all(value is None for value in column) else column for column in columns]
 
 
 def _json(value: Any) -> str | None:

@@ -1,0 +1,45 @@
+"""`scripts/bench`: runs the benchmarks that are asked for, prints their tables, writes the JSON."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import receive
+from benchmarks.measured import Measured, Wanted
+from service import jsontext, logs
+
+Benchmark = Callable[[Wanted], Coroutine[Any, Any, list[Measured]]]
+BENCHMARKS: dict[str, Benchmark] = {"receive": receive.run}
+
+
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of: {', '.join(BENCHMARKS)}; none means all.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers to this file as well.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="About how long one run takes.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+) -> None:
+    """Measure. Tables on stdout, progress on stderr."""
+    chosen = names or list(BENCHMARKS)
+    unknown = sorted(set(chosen) - set(BENCHMARKS))
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHMARKS)}")
+    logs.set_up(logging.WARNING)
+    measured: list[Measured] = []
+    for name in chosen:
+        measured += asyncio.run(BENCHMARKS[name](Wanted(seconds=seconds, rounds=rounds)))
+    if json_file is not None:
+        json_file.write_text(jsontext.dumps([asdict(one) for one in measured]) + "\n")
+
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app.command()(main)
+app(prog_name="scripts/bench")
