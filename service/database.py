@@ -14,7 +14,7 @@ from typing import Any, Self, cast
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.errors import DatabaseAway, DatabaseNewer
+from service.errors import DatabaseAway, DatabaseNewer, StatementRefused
 
 Row = Mapping[str, Any]
 COMMAND_SECONDS = 30.0
@@ -32,7 +32,9 @@ AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # connections, disk, memory
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,  # it was the primary, and no longer is
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -107,6 +109,9 @@ class Database:
             if isinstance(fault, ValueError):  # asyncpg could not encode a value: our fault
                 raise
             raise DatabaseAway(f"{name}: {type(fault).__name__}") from fault
+        except asyncpg.PostgresError as fault:
+            rule = getattr(fault, "constraint_name", None) or fault.sqlstate
+            raise StatementRefused(f"{name}: {type(fault).__name__} ({rule})") from None
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
@@ -130,17 +135,19 @@ async def migrate(dsn: str) -> list[str]:
     """Brings the database up to this code, under a lock; returns the names of what was applied.
 
     Raises DatabaseNewer where it holds a migration that this code does not know, DatabaseAway
-    where it cannot be reached or is older than Postgres 15.
+    where it cannot be reached, refuses us, goes away meanwhile or is older than Postgres 15.
     """
     files = sorted((_sql_folder() / "migrations").glob("*.sql"))
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-    except AWAY as fault:
+    except (*AWAY, asyncpg.PostgresError) as fault:
         raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
     try:
         if connection.get_server_version().major < 15:
             raise DatabaseAway("Postgres 15 or newer is needed")
         return await _apply(connection, files)
+    except AWAY as fault:
+        raise DatabaseAway(f"the database went away: {type(fault).__name__}") from fault
     finally:
         await connection.close()
 

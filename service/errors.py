@@ -3,6 +3,7 @@
 CallboardError
 ├── SettingInvalid         a setting has a bad value; stops the start
 ├── DatabaseAway           Postgres did not answer; try again
+├── StatementRefused       Postgres refused a statement: a fault of ours
 ├── DatabaseNewer          the database was migrated by newer code; stops the start
 ├── TokenRefused           a callback token is not one of ours, or not for this door
 ├── CallbackRefused        a callback's signature or ids do not hold
@@ -43,6 +44,10 @@ class SettingInvalid(CallboardError):
 
 class DatabaseAway(CallboardError):
     """The database did not answer."""
+
+
+class StatementRefused(CallboardError):
+    """Postgres refused a statement. Its own words would quote the row, and what is in it."""
 
 
 class DatabaseNewer(CallboardError):

@@ -47,6 +47,11 @@ def new_id(bucket: int | None = None) -> UUID:
     return UUID(int=value)
 
 
+def made_at(value: UUID) -> float:
+    """When an id was made, in unix seconds."""
+    return (value.int >> 80) / 1000
+
+
 def bucket_of(value: UUID) -> int:
     """The bucket, 0 to 255, that an id carries in its last byte."""
     return value.int & 0xFF

@@ -10,7 +10,7 @@ from service.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 1.0  # what waits to be stored is lost if we die first
 
 
 def jittered(seconds: float) -> float:

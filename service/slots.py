@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from service.errors import DatabaseAway
+
 log = logging.getLogger(__name__)
 
 
@@ -42,5 +44,8 @@ class Slots:
     def _done(self, task: asyncio.Task[None]) -> None:
         self.taken.discard(task)
         self._wake.set()
-        if not task.cancelled() and (fault := task.exception()) is not None:
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, DatabaseAway):
+            log.warning("a task was left undone, its lease will end: %s", fault)
+        elif fault is not None:
             log.error("a task failed; its lease will end", exc_info=fault)

@@ -8,10 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
-from service import http
+from service import http, ids
 from service.database import Database
 from service.errors import DatabaseAway, NotSent, ReplyLost, TargetForbidden
 from service.job import Charged, ErrorCode, JobError, State
@@ -22,7 +23,7 @@ from service.slots import Slots
 from service.store import agenda
 from service.store.advance import Move, Outcome, advance, find_move, new_event_id
 from service.store.agenda import Due
-from service.tokens import Tokens
+from service.tokens import Tokens, sent_by
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Submitter:
         self._moved = moved
         self.wake = asyncio.Event()
         self._slots = Slots(in_flight, self.wake)
+        self._own: set[UUID] = set()  # the jobs that are being sent here
 
     async def step(self) -> bool:
         """Claims as many jobs as there are free places and starts sending them. False: a place that
@@ -84,12 +86,21 @@ class Submitter:
             providers=list(self._providers),
         )
         for due in claimed:
-            self._slots.start(self._settle(due))
+            if due.state is State.SUBMITTING and due.attempt.job_id in self._own:
+                continue  # its lease ended while the database was away, and is ours again
+            self._own.add(due.attempt.job_id)
+            self._slots.start(self._owned(due))
         return False
 
     async def finish(self) -> None:
         """Waits until every POST under way has been answered and stored."""
         await self._slots.drain()
+
+    async def _owned(self, due: Due) -> None:
+        try:
+            await self._settle(due)
+        finally:
+            self._own.discard(due.attempt.job_id)
 
     async def _settle(self, due: Due) -> None:
         if due.state is State.SUBMITTING:
@@ -221,6 +232,8 @@ class Submitter:
             )
             raise
         self._moved(outcomes)
+        if (undoubted := _undoubted(move, outcomes[0])) is not None:
+            await self._store(undoubted)
 
     def _token(self, provider: Provider, due: Due) -> str | None:
         if self._public_url is None or provider.callbacks == "none":
@@ -231,7 +244,7 @@ class Submitter:
             provider=provider.name,
             job_id=due.attempt.job_id,
             attempt=due.attempt.number,
-            expires_at=time.time() + lifetime,
+            expires_at=lifetime + sent_by(ids.made_at(due.attempt.job_id), now=time.time()),
         )
 
     def _callback_url(self, provider: Provider, token: str | None) -> str | None:
@@ -248,6 +261,22 @@ def _move(attempt: Attempt, **fields: Any) -> Move:
         source="submit",
         event_id=new_event_id(attempt.job_id),
         **fields,
+    )
+
+
+def _undoubted(move: Move, outcome: Outcome) -> Move | None:
+    """`move` once more where it goes back to `queued` and our lease ended first: whoever claimed
+    the job could only doubt what we know, that nothing was accepted."""
+    goes_back = move.now is State.QUEUED and move.was is State.SUBMITTING
+    if outcome.moved or not goes_back or outcome.state is not State.UNCONFIRMED:
+        return None
+    assert move.job_id is not None
+    assert move.expected is not None
+    return replace(
+        move,
+        event_id=new_event_id(move.job_id),
+        was=State.UNCONFIRMED,
+        expected=move.expected + 1,
     )
 
 

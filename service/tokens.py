@@ -4,6 +4,7 @@
 unix seconds, 25 bytes as URL-safe base64. Short, because every callback carries one.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from itsdangerous.encoding import base64_decode, base64_encode
 
 from service.errors import TokenRefused
 
+DAY_SECONDS = 86400.0
+MONTH_SECONDS = 30 * DAY_SECONDS
 _PAYLOAD = struct.Struct(">16sIIB")
 _VERSION = 1
 _LATEST = 2**32 - 1
@@ -39,6 +42,13 @@ def derived_key(secret: str, purpose: bytes) -> bytes:
 def key_name(secret: str) -> str:
     """A name for a secret, 8 hex digits, that says nothing of it: kept with what it signed."""
     return derived_key(secret, b"callboard-name")[:4].hex()
+
+
+def sent_by(made_at: float, *, now: float) -> float:
+    """A moment by which a job made at `made_at` has been sent, if it is sent `now`; unix seconds.
+    As far as can be the same at every try, so that an attempt has one token however often it is
+    tried: only a job that waits for a month gets another, once a day."""
+    return max(made_at + MONTH_SECONDS, math.ceil(now / DAY_SECONDS) * DAY_SECONDS)
 
 
 class Tokens:

@@ -35,7 +35,7 @@ async def told(db: Database) -> dict[UUID, str]:
     """What each event of every job tells now, by its id: each is claimed to be sent once more."""
     await db.pool.execute("update deliveries set next_at = now() - interval '1 second'")
     claimed = await deliveries.claim(db, limit=100, lease_seconds=30.0)
-    return {one.event_id: jsontext.dumps(one.body) for one in claimed}
+    return {one.event_id: jsontext.dumps(document.of_event(one.event)) for one in claimed}
 
 
 async def last_told(db: Database) -> dict[str, Any]:

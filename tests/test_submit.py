@@ -164,6 +164,19 @@ async def test_what_was_never_sent_goes_back_and_is_sent_later(db: Database, job
     assert (row["state"], row["attempt"], row["error"]) == ("submitted", 1, None)
 
 
+async def test_an_attempt_that_is_sent_again_carries_the_same_token(
+    db: Database, job: UUID
+) -> None:
+    sent = []
+    for talk in (answering("429 Slow", {}), ACCEPTED):
+        async with sending(db, talk) as (submits, server):
+            await db.pool.execute("update agenda set due_at = now()")
+            await one_round(submits)
+            sent += [request.split(b" ")[1] for request in server.requests]
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+
+
 async def test_killed_between_the_claim_and_the_move_it_is_still_queued(
     db: Database, job: UUID
 ) -> None:

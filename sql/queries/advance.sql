@@ -27,8 +27,9 @@ locked as materialized (
 matched as materialized ( -- `attempts` as of the statement's start: enough for what it decides
     select item.*, locked.state, locked.version, locked.attempt = item.attempt as current,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
-           coalesce(attempts.outcome = item.now
-               or attempts.disagreement ->> 'now' = item.now, false) as known,
+           coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
+               or starts_with(attempts.disagreement::text, '{"now" : "' || item.now || '"'), false)
+               as known,
            coalesce(item.source = 'callback' and attempts.provider_id <> item.provider_id, false)
                as foreign_id
     from item left join locked on locked.id = item.job_id

@@ -1,0 +1,1 @@
+"""Chaos: the whole service as processes, killed and cut off while jobs are under way."""
