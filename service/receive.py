@@ -5,6 +5,7 @@ statement that writes it.
 """
 
 import hmac
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from service.errors import (
     CallbackUnreadable,
     DatabaseAway,
     KeysAway,
+    StatementRefused,
     TokenRefused,
 )
 from service.gather import Full, Gather
@@ -26,6 +28,8 @@ from service.signature import Freshness, Keys, verify_many
 from service.store import jobs
 from service.store.advance import InboundCall, Move, Outcome, advance, reported
 from service.tokens import CallbackToken, Tokens
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 5_000
 NEXT_LOOK_SECONDS = 60.0
@@ -187,6 +191,9 @@ class Receiver:
         try:
             return await self._writes.put(move)
         except (DatabaseAway, Full):
+            return None
+        except StatementRefused:
+            log.exception("a callback could not be stored")
             return None
 
     async def _write(self, moves: Sequence[Move]) -> Sequence[Outcome]:
