@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from service import ids
 from service.commands import timeline
-from service.commands.demo_subscriber import served
+from service.commands.demo.subscriber import served
 from service.commands.local import LocalJobs
 from service.database import Database
 from service.errors import DatabaseAway

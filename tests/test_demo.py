@@ -17,9 +17,9 @@ from running import environment
 
 from service import jsontext
 from service.commands import demo
-from service.commands.demo_cases import CASES
-from service.commands.demo_report import Outcome
-from service.commands.demo_subscriber import Event
+from service.commands.demo.cases import CASES
+from service.commands.demo.report import Outcome
+from service.commands.demo.subscriber import Event
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 120

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (2, "store store/* providers/* providers/*/* catalog/*"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
-    (6, "__main__ commands commands/*"),
+    (6, "__main__ commands commands/* commands/*/*"),
     (3, "*"),
 )
 VERBS = 3  # they meet only in the database, and never import each other

@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from service.commands import timeline
-from service.commands.demo_cases import Case
-from service.commands.demo_report import Outcome
-from service.commands.demo_stage import Stage
+from service.commands.demo.cases import Case
+from service.commands.demo.report import Outcome
+from service.commands.demo.stage import Stage
 from service.commands.remote import RemoteJobs
 from service.job import ENDED
 from service.sandbox.options import Misbehaviour

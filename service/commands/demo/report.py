@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.commands.demo_cases import Case
-from service.commands.demo_subscriber import Event
+from service.commands.demo.cases import Case
+from service.commands.demo.subscriber import Event
 from service.commands.tables import show_table
 from service.commands.timeline import Entry
 from service.job import State

@@ -12,8 +12,8 @@ from typing import Any
 
 from service import jsontext
 from service.commands.config import classes
-from service.commands.demo_service import serving, stop
-from service.commands.demo_subscriber import Event, Subscriber, subscribing
+from service.commands.demo.service import serving, stop
+from service.commands.demo.subscriber import Event, Subscriber, subscribing
 from service.commands.remote import ask_service
 from service.embedded import attached
 from service.embedded.place import place_in

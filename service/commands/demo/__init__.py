@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from service import jsontext
-from service.commands import demo_report
-from service.commands.demo_cases import CASES, Case
-from service.commands.demo_ending import Ending
-from service.commands.demo_job import run_case
-from service.commands.demo_stage import Stage, staged
-from service.commands.demo_subscriber import Event
+from service.commands.demo import report
+from service.commands.demo.cases import CASES, Case
+from service.commands.demo.ending import Ending
+from service.commands.demo.job import run_case
+from service.commands.demo.stage import Stage, staged
+from service.commands.demo.subscriber import Event
 from service.commands.failures import DONE, FAILED
 from service.commands.tables import plain
 from service.errors import CallboardError
@@ -89,7 +89,7 @@ async def _play(stage: Stage, cases: Sequence[Case], tell: Tell, *, as_json: boo
     if as_json:
         typer.echo(jsontext.dumps([outcome.as_dict() for outcome in outcomes]))
     else:
-        demo_report.show(outcomes)
+        report.show(outcomes)
     for fault in faults:
         tell(f"WRONG: {plain(fault)}")
     tell("not everything is as it must be" if faults else "everything is as it must be")
