@@ -51,8 +51,13 @@ def cassettes(name: str) -> dict[str, Cassette]:
 
 
 def provider(name: str, **given: Any) -> Provider:
+    """The provider with a key, and with an address where it has no default for one."""
+    address = settings_of(name).model_fields.get(f"{name}_url")
+    needed = {f"{name}_key": KEY}
+    if address is not None and address.default is None:
+        needed[f"{name}_url"] = f"https://{name}.example"
     built = import_module(f"service.providers.{name}").build(
-        settings_of(name)(**{f"{name}_key": KEY, **given})
+        settings_of(name)(**{**needed, **given})
     )
     assert built is not None
     found: Provider = built
@@ -171,6 +176,14 @@ def test_each_reader_of_a_provider_has_a_cassette(name: str) -> None:
     if provider(name).keys_url is not None:
         wanted.add("signature")
     assert {one["reads"] for one in cassettes(name).values()} >= wanted
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_provider_cancels_what_has_an_id_exactly_where_it_says_that_it_can(name: str) -> None:
+    built = provider(name)
+    told = {"model": "acme/model", "input": {}}
+    assert built.cancel(attempt(told)) is None
+    assert (built.cancel(attempt({**told, "provider_id": "an-id"})) is not None) is built.cancels
 
 
 @pytest.mark.parametrize("name", names())

@@ -73,11 +73,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The provider took the job: it renders, and it may be billed."""
+    """The provider took the job: it renders, and it may be billed.
+
+    `actual` is what it says it charged, as in Report. `note` is for the operator: something that
+    costs money and that nobody asked for.
+    """
 
     provider_id: str
     urls: Mapping[str, str] = field(default_factory=dict)
     progress: Progress | None = None
+    actual: Decimal | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +148,8 @@ class Provider(Protocol):
 
     name: str
     callbacks: Trust
+    cancels: bool
+    """Whether a render can be asked to end; else `cancel` is None whatever the attempt."""
     origin: str
     """`https://host[:port]` of the configured base URL: the only place its credentials go."""
     poll_cap_seconds: float
@@ -172,7 +180,7 @@ class Provider(Protocol):
         ...
 
     def cancel(self, attempt: Attempt) -> Request | None:
-        """The request that asks for an end; None where the provider has no cancel."""
+        """The request that asks for an end; None where there is no cancel, or no id yet."""
         ...
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:

@@ -62,6 +62,7 @@ def build(settings: Settings) -> "Fal | None":
 class Fal:
     """The Provider of fal.ai, and of anything that speaks its queue protocol."""
 
+    cancels = True
     poll_cap_seconds = 150.0  # results of 10 KB and more are kept for 6 minutes only
     late_seconds = 86400.0
 
