@@ -6,10 +6,10 @@ Facts: fal.ai/docs model-apis/inference/{queue,webhooks} and api-reference/infer
 import re
 from collections.abc import Generator, Mapping
 from hashlib import sha256
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import SecretStr
 
 from service import jsontext
 from service.errors import CallbackRefused
@@ -27,6 +27,7 @@ from service.providers import (
 from service.providers.fal import replies
 from service.providers.fal.refusals import refusal
 from service.settings import ProviderSettings, Secrets, Url
+from service.wire import Key, object_in, text_of
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _CLIMBS = re.compile(r"\.\.|%2e", re.IGNORECASE)
@@ -37,16 +38,10 @@ _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
-def _header_text(value: SecretStr) -> SecretStr:
-    if not _VISIBLE.fullmatch(value.get_secret_value()):
-        raise ValueError("must be printable ASCII without spaces")
-    return value
-
-
 class Settings(ProviderSettings):
     """fal's environment variables."""
 
-    fal_key: Annotated[SecretStr, AfterValidator(_header_text)] | None = None
+    fal_key: Key | None = None
     fal_queue_url: Url = "https://queue.fal.run"
     fal_jwks_url: Url = "https://rest.fal.ai/.well-known/jwks.json"
     fal_user_id: str | None = None
@@ -94,12 +89,12 @@ class Fal:
     def read_submission(self, reply: Reply) -> Accepted | Refused | Unclear:
         """Any 2xx with a request id is accepted. A reply that names one is never a refusal, nor
         is one that fal does not document as such."""
-        body = replies.object_in(reply.content)
+        body = object_in(reply.content)
         request_id = replies.request_id_in(body)
         if request_id is None:
             refused = refusal(reply, body)
             note = f"fal answered HTTP {reply.status} without a request id"
-            return refused or Unclear(note=note, provider=body or replies.text_of(reply))
+            return refused or Unclear(note=note, provider=body or text_of(reply))
         if not 200 <= reply.status < 300:
             note = f"fal answered HTTP {reply.status} with a request id"
             return Unclear(note=note, provider=body)

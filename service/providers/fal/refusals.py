@@ -1,21 +1,14 @@
 """Which replies to a submission are refusals: provably nothing was queued."""
 
 import re
-import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-from service.job import Charged, ErrorCode, JobError
+from service.job import ErrorCode
 from service.providers import Refused, Reply
 from service.providers.fal.faults import message_in, type_in
-from service.providers.fal.replies import text_of
+from service.verdicts import refused
 
 _OUT_OF_BALANCE = re.compile(r"\b(?:locked|balance)\b", re.IGNORECASE)
-_LONGEST_WAIT_SECONDS = 86400.0
-_WAITING = frozenset(
-    {ErrorCode.RATE_LIMITED, ErrorCode.PROVIDER_AUTH, ErrorCode.INSUFFICIENT_CREDITS}
-)
 
 
 def refusal(reply: Reply, body: dict[str, Any]) -> Refused | None:
@@ -26,15 +19,8 @@ def refusal(reply: Reply, body: dict[str, Any]) -> Refused | None:
     code = _code(reply, body)
     if code is None:
         return None
-    waits = code in _WAITING
-    error = JobError(
-        code=code,
-        message=message_in(body) or f"fal refused the job with HTTP {reply.status}",
-        retryable=waits,
-        charged=Charged.NO,
-        provider=body or text_of(reply),
-    )
-    return Refused(error=error, waits=waits, retry_after=_retry_after(reply) if waits else None)
+    said = message_in(body) or f"fal refused the job with HTTP {reply.status}"
+    return refused(code, said, reply, body)
 
 
 def _code(reply: Reply, body: dict[str, Any]) -> ErrorCode | None:
@@ -55,23 +41,3 @@ def _code(reply: Reply, body: dict[str, Any]) -> ErrorCode | None:
             policy = type_in(body, reply.headers) == "content_policy_violation"
             return ErrorCode.CONTENT_POLICY if policy else ErrorCode.INVALID_INPUT
     return None
-
-
-def _retry_after(reply: Reply) -> float | None:
-    """Seconds to wait, at most a day; a date counts from the reply's own Date, else from now."""
-    value = reply.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), _LONGEST_WAIT_SECONDS)
-    until = _seconds(reply.headers, "retry-after")
-    if until is None:
-        return None
-    since = _seconds(reply.headers, "date")
-    wait = until - (time.time() if since is None else since)
-    return min(max(wait, 0.0), _LONGEST_WAIT_SECONDS)
-
-
-def _seconds(headers: Mapping[str, str], name: str) -> float | None:
-    try:
-        return parsedate_to_datetime(headers[name]).timestamp()
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        return None

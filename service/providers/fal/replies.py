@@ -11,17 +11,14 @@ from service.errors import CallbackUnreadable
 from service.job import Charged, ErrorCode, JobError, State
 from service.providers import Progress, Reply, Report
 from service.providers.fal.faults import fault, is_typed
+from service.wire import call_in, id_in, object_in
 
-_ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
 _HIGHEST_POSITION = 2**31 - 1
-_RAW_BYTES = 4096
 _MEDIA = ("video", "videos", "image", "images", "audio")
 _MEDIA_SCHEMES = ("https://", "http://", "data:")
 _OF_THE_WAY = frozenset({401, 403, 404, 408, 429})  # say something of the GET, nothing of the job
 _UNFINISHED = re.compile(r"\bstill in progress\b", re.IGNORECASE)
 _STATUS_IN_TEXT = re.compile(r"status code: (\d{3})\b")
-# The closing quote may be missing, so that a cut string is taken away in the same one pass.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def read_status(reply: Reply) -> Report | None:
@@ -73,7 +70,7 @@ def read_call(body: bytes) -> Report:
 
     The Report carries the call's request id. Raises CallbackUnreadable.
     """
-    call = _call(body)
+    call = call_in(body)
     request_id, status = request_id_in(call), call.get("status")
     if request_id is None or not isinstance(status, str):
         raise CallbackUnreadable("malformed", "there is no request_id or no status")
@@ -112,44 +109,7 @@ def progress_in(body: dict[str, Any]) -> Progress | None:
 
 def request_id_in(body: dict[str, Any]) -> str | None:
     """`request_id`, which stays the same when fal tries again; `gateway_request_id` does not."""
-    request_id = body.get("request_id")
-    return request_id if isinstance(request_id, str) and _ID.fullmatch(request_id) else None
-
-
-def object_in(content: bytes) -> dict[str, Any]:
-    """The JSON object in `content`; empty where there is none."""
-    try:
-        value = jsontext.loads(content)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def text_of(reply: Reply) -> str | None:
-    """The first 4 KiB of a body as text, for people to look at."""
-    return reply.content[:_RAW_BYTES].decode(errors="replace") or None
-
-
-def _call(body: bytes) -> dict[str, Any]:
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        cut = _is_cut(body)
-        raise CallbackUnreadable(
-            "truncated" if cut else "not_json", "the body is no JSON"
-        ) from None
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, str) and object_in(value.encode(errors="replace")):
-        raise CallbackUnreadable("double_encoded", "the body is JSON inside a JSON string")
-    raise CallbackUnreadable("malformed", "the body is not a JSON object")
-
-
-def _is_cut(body: bytes) -> bool:
-    """Whether `body` begins as an object or a list and ends before that does."""
-    rest = _STRING.sub(b"", body)
-    opened = rest.count(b"{") + rest.count(b"[")
-    return body.lstrip()[:1] in (b"{", b"[") and opened > rest.count(b"}") + rest.count(b"]")
+    return id_in(body.get("request_id"))
 
 
 def _is_error(payload: dict[str, Any]) -> bool:
