@@ -8,7 +8,7 @@ from typing import Any
 
 from service.job import Charged, ErrorCode, JobError, State
 from service.providers import Refused, Reply, Report
-from service.wire import retry_after, text_of
+from service.wire import retry_after, text_in, text_of
 
 _MESSAGE_CHARACTERS = 1000
 _WAITING = (
@@ -28,7 +28,7 @@ _MODEL = re.compile(
 )
 _POLICY = re.compile(
     r"\bcontent[ _-]?policy\b|\bmoderat|\bnsfw\b|\bsafety\b|\bsensitive content\b"
-    r"|\b(?:rejected by|failed|did not pass) (?:\w+ )?review\b|审核",
+    r"|\b(?:rejected by|failed|did not pass) (?:\w+ )?review\b|review[ _-](?:fail|reject)|审核",
     re.IGNORECASE,
 )
 
@@ -63,15 +63,26 @@ def refused(
     return Refused(error=error, waits=True, retry_after=pause if wait is None else wait)
 
 
-def failed(said: str | None, raw: Any, provider_id: str | None = None) -> Report:
-    """The end of a render that failed with the words `said`; no provider says what became of the
-    money. Another attempt may go better, unless the content was turned away."""
-    policy = names_policy(said)
+def failed(
+    said: str | None, code: str | None = None, *, raw: Any, provider_id: str | None = None
+) -> Report:
+    """The end of a render that failed with the words `said` and the provider's `code`; no provider
+    says what became of the money. Another attempt may go better, unless the content was turned
+    away."""
+    policy = names_policy(said) or names_policy(code)
     error = JobError(
         code=ErrorCode.CONTENT_POLICY if policy else ErrorCode.PROVIDER_UNAVAILABLE,
-        message=(said or "the render failed, and no reason was given")[:_MESSAGE_CHARACTERS],
+        message=(said or code or "the render failed, and no reason was given")[
+            :_MESSAGE_CHARACTERS
+        ],
         retryable=not policy,
         charged=Charged.UNKNOWN,
         provider=raw,
     )
     return Report(state=State.FAILED, provider_id=provider_id, error=error)
+
+
+def failed_with(error: Any, raw: Any) -> Report:
+    """The same, from an `error` that is text or an object with a message and a code."""
+    told = error if isinstance(error, dict) else {}
+    return failed(text_in(error, told.get("message")), text_in(told.get("code")), raw=raw)
