@@ -1,10 +1,11 @@
 """Sends a pretend provider's callbacks: tried again with growing pauses, never redirected."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from yarl import URL
@@ -17,6 +18,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 HOLD_SECONDS = 5.0
 _READ_BYTES = 65536
+_TOKEN = re.compile(r"(?<=[?&]token=)[^&#]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,18 @@ def is_callable_url(url: str) -> bool:
     except ValueError:
         return False
     return sound and all("!" <= letter <= "~" for letter in url)
+
+
+def tampered(url: str) -> str:
+    """`url` with the middle character of its `token` changed; as it is where it has none."""
+    return _TOKEN.sub(_other, url)
+
+
+def _other(token: re.Match[str]) -> str:
+    text = unquote(token[0])
+    middle = len(text) // 2
+    changed = "A" if text[middle] != "A" else "B"
+    return quote(text[:middle] + changed + text[middle + 1 :], safe="")
 
 
 async def attempts(session: ClientSession, call: Call) -> AsyncIterator[int | None]:

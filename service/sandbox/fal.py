@@ -1,8 +1,6 @@
 """The pretend fal's queue API, at /fal: routes, and replies in fal's shapes (its queue pages)."""
 
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -11,12 +9,11 @@ from starlette.types import ASGIApp
 
 from service import jsontext
 from service.sandbox.callbacks import is_callable_url
-from service.sandbox.cut import cut
+from service.sandbox.exchange import is_keyed, json, object_in, or_cut
 from service.sandbox.fal_job import Job, Phase, detail
 from service.sandbox.fal_queue import Queue, app_of
-from service.sandbox.fal_replies import json, status, submitted, unauthorized, unknown
+from service.sandbox.fal_replies import status, submitted, unauthorized, unknown
 from service.sandbox.fal_webhook import Webhooks
-from service.sandbox.options import Misbehaviour
 from service.sandbox.state import Sandbox
 
 _REQUEST = "/fal/{app:path}/requests/{request_id}"
@@ -57,7 +54,7 @@ class _Fal:
             return json(404, {"detail": "There is no such application."})
         webhook = request.query_params.get("fal_webhook")
         body = await request.body()
-        given = _object(body)
+        given = object_in(body)
         if given is None:
             return json(422, detail(["body"], "dict_type", "The body must be a JSON object."))
         if webhook is not None and not is_callable_url(webhook):
@@ -68,9 +65,7 @@ class _Fal:
             endpoint=endpoint, app=app, body=body, given=given, webhook=webhook
         )
         reply = submitted(request, job, self._queue.position(job))
-        if Misbehaviour.DROP_SUBMIT_REPLY in job.fate:
-            return cut(reply, midway=job.fate.second_kind(Misbehaviour.DROP_SUBMIT_REPLY))
-        return reply
+        return or_cut(reply, job.fate)
 
     def on_job(self, answer: OnJob) -> Endpoint:
         """A route about one job: asks for the key and finds the job, then answers."""
@@ -116,20 +111,8 @@ class _Fal:
         return json(400, {"status": "ALREADY_COMPLETED"})
 
     def _may(self, request: Request) -> bool:
-        scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        wanted = self._sandbox.options.api_key
-        if scheme.lower() != "key" or not key.strip():
-            return False
-        return wanted is None or hmac.compare_digest(key.strip().encode(), wanted.encode())
+        return is_keyed(request, "Key", self._sandbox.options.api_key)
 
     def _is_full(self, request: Request) -> bool:
         most = request.query_params.get("fal_max_queue_length", "")
         return most.isdecimal() and len(self._queue) > int(most)
-
-
-def _object(body: bytes) -> Mapping[str, Any] | None:
-    try:
-        value = jsontext.loads(body)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

@@ -1,18 +1,12 @@
 """The pretend fal's replies: their fields and shapes (fal's queue pages)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import jsontext
+from service.sandbox.exchange import json
 from service.sandbox.fal_job import Job, Phase
-
-
-def json(code: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """`value` as a JSON reply."""
-    return Response(jsontext.dumps(value), code, headers, media_type="application/json")
 
 
 def unauthorized() -> Response:

@@ -1,24 +1,21 @@
 """The pretend fal's callbacks: their payloads, their signatures, and what goes wrong with them."""
 
 import asyncio
-import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
-from urllib.parse import quote, unquote
 
 from nacl.signing import SigningKey
 
 from service import jsontext
-from service.sandbox.callbacks import Call, Hold, attempts
+from service.sandbox.callbacks import Call, Hold, attempts, tampered
 from service.sandbox.fal_job import Job
 from service.sandbox.ledger import Answer, CallKind
 from service.sandbox.options import Misbehaviour
 from service.sandbox.state import Sandbox
 
-_TOKEN = re.compile(r"(?<=[?&]token=)[^&#]+")
 _FORGED_URL = "https://media.fal.example/files/forged/output.mp4"
 
 
@@ -102,23 +99,15 @@ class Webhooks:
         other customer of fal could have it sent; and under the right token, signed by another."""
         result = {"video": {"url": _FORGED_URL, "content_type": "video/mp4"}}
         body = jsontext.dumps(_ok(job, result)).encode()
-        tampered = _TOKEN.sub(_tamper, url)
-        if tampered != url and not job.fate.second_kind(Misbehaviour.FORGE):
-            return self._call(job, CallKind.FORGED, tampered, body, 1)
+        other = tampered(url)
+        if other != url and not job.fate.second_kind(Misbehaviour.FORGE):
+            return self._call(job, CallKind.FORGED, other, body, 1)
         headers = partial(self.keys.forge, job.request_id, body)
         return Call(kind=CallKind.FORGED, url=url, body=body, headers=headers, tries=1)
 
     def _call(self, job: Job, kind: CallKind, url: str, body: bytes, tries: int) -> Call:
         headers = partial(self.keys.sign, job.request_id, body)
         return Call(kind=kind, url=url, body=body, headers=headers, tries=tries)
-
-
-def _tamper(token: re.Match[str]) -> str:
-    """The token with its middle character changed."""
-    text = unquote(token[0])
-    middle = len(text) // 2
-    other = "A" if text[middle] != "A" else "B"
-    return quote(text[:middle] + other + text[middle + 1 :], safe="")
 
 
 def _payload(job: Job) -> dict[str, Any]:
