@@ -26,6 +26,7 @@ class CallKind(StrEnum):
     """Which of a job's callbacks a call was."""
 
     TRUE = "true"
+    PROGRESS = "progress"  # true too, and before the end
     DUPLICATE = "duplicate"
     FORGED = "forged"
     CORRUPT = "corrupt"

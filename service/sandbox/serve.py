@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from service.sandbox import control, fal
+from service.sandbox import control, fal, genviral, prism, relay
 from service.sandbox.cut import CuttableProtocol
 from service.sandbox.options import Options
 from service.sandbox.state import Sandbox
@@ -27,8 +27,9 @@ def build(sandbox: Sandbox) -> Starlette:
     async def left(_: Request, __: Exception) -> Response:
         return Response(status_code=400)
 
+    parts = (control, fal, genviral, prism, relay)
     return Starlette(
-        routes=[*control.routes(sandbox), *fal.routes(sandbox)],
+        routes=[route for part in parts for route in part.routes(sandbox)],
         lifespan=life,
         exception_handlers={ClientDisconnect: left},
     )
