@@ -27,7 +27,7 @@ _MODEL = re.compile(
     re.IGNORECASE,
 )
 _POLICY = re.compile(
-    r"\bcontent[ _-]?policy\b|\bmoderat|\bnsfw\b|\bsafety\b|\bsensitive content\b"
+    r"content[ _-]?policy|\bmoderat|\bnsfw\b|\bsafety\b|\bsensitive content\b"
     r"|\b(?:rejected by|failed|did not pass) (?:\w+ )?review\b|review[ _-](?:fail|reject)|审核",
     re.IGNORECASE,
 )
