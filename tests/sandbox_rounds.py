@@ -72,6 +72,12 @@ class Round:
                     return report
                 assert report.state is not None, report.note
 
+    async def forgotten(self, about: Attempt) -> None:
+        """Waits until the provider says that it does not know the job."""
+        async with asyncio.timeout(PATIENCE):
+            while not (await self.ask(about)).gone:
+                pass
+
     async def entry(self, about: Attempt) -> Any:
         """The job as the sandbox's ledger has it."""
         return await self.client.job(str(about.provider_id))

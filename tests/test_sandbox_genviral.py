@@ -108,8 +108,7 @@ async def test_an_unknown_or_forgotten_video_is_gone(sandbox: Round) -> None:
     await sandbox.ended(about)
     await sandbox.client.control(retention_seconds=0)
     later, _ = await sandbox.submit(MODEL, INPUT)
-    while not (await sandbox.ask(later)).gone:
-        pass
+    await sandbox.forgotten(later)
 
 
 async def test_errors_are_by_turns_a_fault_and_a_refused_prompt(sandbox: Round) -> None:

@@ -150,8 +150,7 @@ async def test_only_the_right_key_opens_it() -> None:
 async def test_a_forgotten_task_is_gone(sandbox: Round) -> None:
     await sandbox.client.control(render_seconds=0, retention_seconds=0)
     about, _ = await sandbox.submit(MODEL, INPUT)
-    while not (await sandbox.ask(about)).gone:
-        pass
+    await sandbox.forgotten(about)
 
 
 async def test_errors_are_by_turns_a_fault_and_a_refused_prompt(
