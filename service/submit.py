@@ -20,7 +20,7 @@ from service.loop import until_stored
 from service.pace import Pace, next_submit
 from service.providers import Accepted, Attempt, Provider, Refused, Unclear
 from service.slots import Slots
-from service.store import agenda
+from service.store import agenda, jobs
 from service.store.advance import Move, Outcome, advance, find_move, new_event_id
 from service.store.agenda import Due
 from service.tokens import Tokens, sent_by
@@ -139,6 +139,8 @@ class Submitter:
             return
         verdict = provider.read_submission(reply)
         await self._store(self._verdict(provider, due, version, verdict))
+        if isinstance(verdict, Accepted) and (note := verdict.note) is not None:
+            await until_stored(lambda: jobs.add_warning(self._db, attempt.job_id, note))
 
     async def _begin(self, attempt: Attempt, token_key: str | None) -> int | None:
         """Moves the job to `submitting`; its version then, or None where it is not ours to send.
@@ -183,6 +185,7 @@ class Submitter:
             provider_id=verdict.provider_id,
             urls=verdict.urls,
             progress=verdict.progress,
+            actual=verdict.actual,
             task="poll",
             due_in=self._pace.first_look(provider, attempt.model),
         )

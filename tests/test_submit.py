@@ -16,7 +16,7 @@ from service.catalog import Catalog
 from service.database import Database
 from service.job import State
 from service.pace import Pace
-from service.providers import Provider, fal
+from service.providers import Provider, fal, prism
 from service.submit import Submitter, Timing
 from service.tokens import Tokens
 
@@ -59,7 +59,7 @@ def submitter(db: Database, one: Provider, **timing: float) -> Submitter:
     clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
     pace = Pace(catalog=Catalog.load())
     return Submitter(
-        db, {"fal": one}, TOKENS, clocks, pace, "https://board.example", lambda moved: None
+        db, {one.name: one}, TOKENS, clocks, pace, "https://board.example", lambda moved: None
     )
 
 
@@ -292,3 +292,20 @@ async def own_connection(dsn: str) -> AsyncIterator[object]:
         yield connection
     finally:
         await connection.close()
+
+
+async def test_what_was_charged_and_what_is_odd_about_it_is_kept(db: Database) -> None:
+    job = await make_job(db, await make_app(db), provider="prism", model="veo-3.1")
+    generations = [{"id": f"gen_{n}", "status": "queued"} for n in (1, 2)]
+    metadata = {"credits_charged": 240, "num_generations": 2}
+    body = {"data": {"generations": generations, "metadata": metadata}}
+    async with serving(answering("200 OK", body)) as server:
+        one = prism.build(prism.Settings(prism_key=SecretStr("key"), prism_url=server.origin))
+        assert one is not None
+        submits = submitter(db, one)
+        for _ in range(2):
+            await one_round(submits)
+    row = await job_row(db, job)
+    assert (row["state"], row["provider_id"], row["actual"]) == ("submitted", "gen_1", 240)
+    (warning,) = json.loads(row["warnings"])
+    assert "2" in warning

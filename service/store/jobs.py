@@ -114,3 +114,8 @@ async def find_attempt(db: Database, provider: str, provider_id: str) -> tuple[U
     """The job and the attempt's number that a provider knows under this id; None: none yet."""
     row = await db.row("find_attempt", provider, provider_id)
     return None if row is None else (row["job_id"], row["number"])
+
+
+async def add_warning(db: Database, job_id: UUID, text: str) -> None:
+    """Says something to whoever reads the job; said again, it changes nothing."""
+    await db.rows("add_warning", job_id, text)

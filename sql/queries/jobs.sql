@@ -117,3 +117,8 @@ select attempts.job_id, attempts.number
 from attempts join jobs on jobs.id = attempts.job_id
 where attempts.provider_id = $2 and jobs.provider = $1
 order by attempts.job_id desc, attempts.number desc limit 1;
+
+-- name: add_warning
+-- Says something to whoever reads the job, once.
+update jobs set warnings = (warnings::jsonb || to_jsonb(array[$2::text]))::json
+where id = $1 and not warnings::jsonb ? $2;
