@@ -2,87 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
-from lossy import lossy
+from posting import (
+    ACCEPTED,
+    TOKENS,
+    Talk,
+    agenda_of,
+    answering,
+    cut,
+    hang_up,
+    one_round,
+    provider,
+    sending,
+    submitter,
+)
 from pydantic import SecretStr
-from raw_server import Server, serving
-from scene import SECRETS, job_row, make_app, make_job, move, rows_of
+from raw_server import serving
+from scene import job_row, make_app, make_job, move, rows_of
 
-from service.catalog import Catalog
 from service.database import Database
 from service.job import State
-from service.pace import Pace
-from service.providers import Provider, fal, prism
-from service.submit import Submitter, Timing
-from service.tokens import Tokens
-
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-TOKENS = Tokens(SECRETS)
-
-
-def answering(status: str, body: object, *headers: str) -> Talk:
-    """Answers every request with this."""
-    content = json.dumps(body).encode()
-    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers])
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(head.encode() + b"\r\n\r\n" + content)
-        await writer.drain()
-
-    return talk
-
-
-async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    raise ConnectionError
-
-
-async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"request_id": "r')
-    await writer.drain()
-    raise ConnectionError
-
-
-ACCEPTED = answering("200 OK", {"request_id": "req-1", "status": "IN_QUEUE", "queue_position": 2})
-
-
-def provider(url: str) -> Provider:
-    built = fal.build(fal.Settings(fal_key=SecretStr("id:secret"), fal_queue_url=url))
-    assert built is not None
-    return built
-
-
-def submitter(db: Database, one: Provider, **timing: float) -> Submitter:
-    clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
-    pace = Pace(catalog=Catalog.load())
-    return Submitter(
-        db, {one.name: one}, TOKENS, clocks, pace, "https://board.example", lambda moved: None
-    )
-
-
-@asynccontextmanager
-async def sending(db: Database, talk: Talk) -> AsyncIterator[tuple[Submitter, Server]]:
-    async with serving(talk) as server:
-        yield submitter(db, provider(server.origin)), server
-
-
-async def one_round(submits: Submitter) -> None:
-    await submits.step()
-    await submits.finish()
-
-
-async def agenda_of(db: Database, job: UUID) -> tuple[str, float]:
-    """The task that is left, and in how many seconds it is due."""
-    row = await db.pool.fetchrow(
-        "select task, extract(epoch from due_at - now())::float8 as left, lease_until"
-        " from agenda where job_id = $1",
-        job,
-    )
-    assert row["lease_until"] is None
-    return row["task"], row["left"]
+from service.providers import prism
 
 
 @pytest.fixture
@@ -218,80 +160,6 @@ async def test_many_submitters_send_each_job_once(db: Database) -> None:
             await asyncio.gather(*(one_round(submits) for submits in several))
     bodies = [request.partition(b"\r\n\r\n")[2] for request in server.requests]
     assert len(bodies) == len(set(bodies)) == len(made)
-
-
-async def test_a_lost_answer_to_the_claim_is_read_back_and_the_job_is_sent_once(
-    db: Database, job: UUID, dsn: str
-) -> None:
-    async with lossy(dsn) as way, serving(ACCEPTED) as server:
-        far = await Database.connect(way.dsn, size=2)
-        way.lose("with clock as materialized (select now() as at),\nitem as")
-        await one_round(submitter(far, provider(server.origin)))
-        await far.close()
-    assert way.lost == 1
-    assert len(server.requests) == 1
-    assert (await job_row(db, job))["state"] == "submitted"
-    assert [event["now"] for event in await rows_of(db, "job_events", job, "version")] == [
-        "queued",
-        "submitting",
-        "submitted",
-    ]
-
-
-async def test_a_claim_whose_answer_came_too_late_is_not_sent(db: Database, job: UUID) -> None:
-    async with serving(ACCEPTED) as server:
-        slow = submitter(db, provider(server.origin), lease=0.0)  # nothing starts in time
-        await slow.step()
-        await slow.finish()
-    assert server.requests == []
-    row = await job_row(db, job)
-    assert (row["state"], row["version"]) == ("queued", 3)
-    assert await agenda_of(db, job) == ("submit", pytest.approx(0, abs=5))
-
-
-async def test_a_reply_in_hand_outlives_the_database(db: Database, job: UUID, dsn: str) -> None:
-    """The database goes away between the POST and its reply, and comes back later."""
-    name = dsn.partition("?")[0].rpartition("/")[2]
-    away = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await away.wait()
-        await ACCEPTED(reader, writer)
-
-    async with serving(answer) as server, own_connection(dsn) as outside:
-        own = await Database.connect(dsn, size=2)
-        submits = submitter(own, provider(server.origin))
-        await submits.step()
-        finishing = asyncio.create_task(submits.finish())
-        await server.arrived.wait()
-        await outside.execute(f"alter database {name} allow_connections false")
-        await outside.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name
-        )
-        try:
-            away.set()
-            done, _ = await asyncio.wait({finishing}, timeout=0.5)
-            assert not done, "there is nowhere to store it yet"
-        finally:
-            await outside.execute(f"alter database {name} allow_connections true")
-        await asyncio.wait_for(finishing, 30)
-        await own.close()
-    assert len(server.requests) == 1
-    assert (await job_row(db, job))["state"] == "submitted"
-
-
-@asynccontextmanager
-async def own_connection(dsn: str) -> AsyncIterator[object]:
-    """A connection to another database of the same server."""
-    import asyncpg
-
-    before, mark, query = dsn.partition("?")
-    url = f"{before.rpartition('/')[0]}/template1{mark}{query}"
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def test_what_was_charged_and_what_is_odd_about_it_is_kept(db: Database) -> None:

@@ -1,0 +1,82 @@
+"""Submitters against a provider of raw replies, for the tests of service/submit.py."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from pydantic import SecretStr
+from raw_server import Server, serving
+from scene import SECRETS
+
+from service.catalog import Catalog
+from service.database import Database
+from service.pace import Pace
+from service.providers import Provider, fal
+from service.submit import Submitter, Timing
+from service.tokens import Tokens
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+TOKENS = Tokens(SECRETS)
+
+
+def answering(status: str, body: object, *headers: str) -> Talk:
+    """Answers every request with this."""
+    content = json.dumps(body).encode()
+    head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers])
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head.encode() + b"\r\n\r\n" + content)
+        await writer.drain()
+
+    return talk
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    raise ConnectionError
+
+
+async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"request_id": "r')
+    await writer.drain()
+    raise ConnectionError
+
+
+ACCEPTED = answering("200 OK", {"request_id": "req-1", "status": "IN_QUEUE", "queue_position": 2})
+
+
+def provider(url: str) -> Provider:
+    built = fal.build(fal.Settings(fal_key=SecretStr("id:secret"), fal_queue_url=url))
+    assert built is not None
+    return built
+
+
+def submitter(db: Database, one: Provider, **timing: float) -> Submitter:
+    clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
+    pace = Pace(catalog=Catalog.load())
+    return Submitter(
+        db, {one.name: one}, TOKENS, clocks, pace, "https://board.example", lambda moved: None
+    )
+
+
+@asynccontextmanager
+async def sending(db: Database, talk: Talk) -> AsyncIterator[tuple[Submitter, Server]]:
+    async with serving(talk) as server:
+        yield submitter(db, provider(server.origin)), server
+
+
+async def one_round(submits: Submitter) -> None:
+    await submits.step()
+    await submits.finish()
+
+
+async def agenda_of(db: Database, job: UUID) -> tuple[str, float]:
+    """The task that is left, and in how many seconds it is due."""
+    row = await db.pool.fetchrow(
+        "select task, extract(epoch from due_at - now())::float8 as left, lease_until"
+        " from agenda where job_id = $1",
+        job,
+    )
+    assert row["lease_until"] is None
+    return row["task"], row["left"]
