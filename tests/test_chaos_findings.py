@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from chaos.harness import SECRETS, Program, free_port, serving
 from embedded_programs import postmaster, until
+from posting import ACCEPTED, answering, provider, submitter
 from raw_server import serving as raw_serving
 from scene import job_row, make_app, make_job, move, rows_of
-from test_submit import ACCEPTED, answering, provider, submitter
 
 from service.database import Database, migrate
 from service.embedded import attached, locks

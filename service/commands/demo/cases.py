@@ -1,6 +1,6 @@
-"""The demo's jobs: what each asks of fal, and what the sandbox does to its callback.
+"""The demo's jobs: what each asks of its provider, and what the sandbox does to its callback.
 
-The inputs have the keys, numbers and enum values that fal's model pages print as full examples.
+The inputs have the keys, numbers and enum values that the providers print as full examples.
 """
 
 from collections.abc import Mapping
@@ -83,5 +83,45 @@ CASES = (
         learnt_by="callback",
         calls=(("forged", 401), ("true", 200)),
         verdicts=("accepted",),
+    ),
+    Case(
+        name="Genviral has no callbacks",
+        model="openai/sora-2",
+        input={
+            "prompt": "A courier cycles through a city of paper towers at dusk.",
+            "params": {"duration_seconds": 8, "aspect_ratio": "16:9"},
+        },
+        learnt_by="poll",
+        calls=(),
+        verdicts=(),
+    ),
+    Case(
+        name="Prism has none either",
+        model="veo-3.1",
+        input={
+            "prompt": "A kettle, three cups and a plate of figs, filmed in one slow turn.",
+            "aspectRatio": "9:16",
+            "duration": "8s",
+            "resolution": "1080p",
+            "count": 1,
+            "hasAudio": True,
+        },
+        learnt_by="poll",
+        calls=(),
+        verdicts=(),
+    ),
+    Case(
+        name="a relay's callback is a hint",
+        model="sora-2",
+        input={
+            "prompt": "A street musician tunes a cello while snow begins to fall.",
+            "aspect_ratio": "16:9",
+            "duration": "10",
+            "watermark": True,
+            "private": True,
+        },
+        learnt_by="poll",
+        calls=(("progress", 200), ("true", 200)),
+        verdicts=("hint", "hint"),
     ),
 )

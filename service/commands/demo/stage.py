@@ -26,7 +26,7 @@ from service.sandbox.serve import running
 RENDER_SECONDS = 0.6
 # Well after a render's end: a callback that is on its way must not lose against the first poll.
 POLL_SECONDS = 4
-FAL_KEY = "demo:sandbox-takes-this-key-only"
+KEY = "demo:sandbox-takes-this-key-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +70,9 @@ async def staged(
         # The data is thrown away at the end: there is nothing to save from a power cut.
         await stack.enter_async_context(attached(data_dir, fsync=False))
         tell("an embedded Postgres runs")
-        options = Options(render_seconds=RENDER_SECONDS, api_key=FAL_KEY)
+        options = Options(render_seconds=RENDER_SECONDS, api_key=KEY)
         sandbox = await stack.enter_async_context(running(options))
-        tell(f"a sandbox plays fal at {sandbox}/fal")
+        tell(f"a sandbox plays fal, Genviral, Prism and a relay at {sandbox}")
         subscriber = await stack.enter_async_context(subscribing(heard))
         environment = _environment(data_dir, sandbox)
         url = await stack.enter_async_context(serving(folder, log, environment))
@@ -96,7 +96,13 @@ def _environment(data_dir: Path, sandbox: str) -> dict[str, str]:
         "CALLBOARD_DATA_DIR": str(data_dir),
         "CALLBOARD_ALLOW_PRIVATE_WEBHOOKS": "127.0.0.0/8",
         "CALLBOARD_POLL_SECONDS": str(POLL_SECONDS),
-        "FAL_KEY": FAL_KEY,
+        "FAL_KEY": KEY,
+        "GENVIRAL_KEY": KEY,
+        "PRISM_KEY": KEY,
+        "RELAY_KEY": KEY,
+        "GENVIRAL_URL": f"{sandbox}/genviral",
+        "PRISM_URL": f"{sandbox}/prism",
+        "RELAY_URL": f"{sandbox}/relay",
         "FAL_QUEUE_URL": f"{sandbox}/fal",
         "FAL_JWKS_URL": f"{sandbox}/fal/.well-known/jwks.json",
     }
