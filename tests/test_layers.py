@@ -12,9 +12,9 @@ import pytest
 # a folder stands for its __init__. Any other service/*.py is a verb.
 LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
-    (1, "providers catalog database tokens signature guard http loop wire verdicts"),
-    (1, "embedded embedded/* encryption gather document pace logs slots"),
-    (2, "store store/* providers/* providers/*/* catalog/*"),
+    (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
+    (1, "embedded embedded/* encryption gather document pace logs secrecy slots"),
+    (2, "store store/* providers/* providers/*/*"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
     (6, "__main__ commands commands/* commands/*/*"),
