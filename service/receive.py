@@ -8,7 +8,7 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from service import jsontext
@@ -28,6 +28,7 @@ from service.signature import Freshness, Keys, verify_many
 from service.store import jobs
 from service.store.advance import InboundCall, Move, Outcome, advance, reported
 from service.tokens import CallbackToken, Tokens
+from service.vault import NO_SECRETS, Vault
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +81,13 @@ class Receiver:
         tokens: Tokens,
         keys: Mapping[str, Keys],
         moved: Callable[[Sequence[Outcome]], None],
+        vault: Vault = NO_SECRETS,
     ) -> None:
         self._db = db
         self._providers = providers
         self._tokens = tokens
         self._moved = moved
+        self._vault = vault
         self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=MOST_WAITING)
         self._checks = {
             name: self._checker(providers[name], provider_keys)
@@ -103,6 +106,9 @@ class Receiver:
                 token = self._tokens.read(call.token, provider=call.provider, now=time.time())
             report, reason = await self._read(provider, call)
             token = token or await self._named(provider, report)
+            clear = await self._cleared(call, token)
+            if clear is not call:  # its signature was over what was said, secret and all
+                call, report = clear, provider.read_callback(clear.headers, clear.body)
         except TokenRefused as fault:
             return await self._keep(call, token, verdict="refused", reason=fault.reason)
         except CallbackUnreadable as fault:
@@ -137,7 +143,18 @@ class Receiver:
         if found is None:
             return None
         job_id, attempt = found
-        return CallbackToken(provider=provider.name, job_id=job_id, attempt=attempt, expires_at=0)
+        return CallbackToken(
+            provider=provider.name, job_id=job_id, attempt=attempt, expires_at=0, sealed=True
+        )
+
+    async def _cleared(self, call: Call, token: CallbackToken | None) -> Call:
+        """The call without what its job holds in secret; itself where it repeats nothing of it.
+        Raises DatabaseAway."""
+        stored = None
+        if token is not None and token.sealed:
+            stored = await jobs.secrets_of(self._db, token.job_id)
+        body = self._vault.cleared(call.provider, call.body, stored)
+        return call if body is call.body else replace(call, body=body)
 
     def _checker(self, provider: Provider, keys: Keys) -> Gather[Signed, Checked]:
         async def check(batch: Sequence[Signed]) -> Sequence[Checked]:
@@ -175,6 +192,10 @@ class Receiver:
         self, call: Call, token: CallbackToken | None, *, verdict: str, reason: str
     ) -> Answer:
         callback_id = new_id(bucket_of(token.job_id) if token else None)
+        try:
+            call = await self._cleared(call, token)
+        except DatabaseAway:
+            return AWAY
         move = Move(
             job_id=token.job_id if token else None,
             attempt=token.attempt if token else None,

@@ -24,6 +24,7 @@ from service.store import agenda, jobs
 from service.store.advance import Move, Outcome, advance, find_move, new_event_id
 from service.store.agenda import Due
 from service.tokens import Tokens, sent_by
+from service.vault import NO_SECRETS, Vault
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Submitter:
         public_url: str | None,
         moved: Callable[[list[Outcome]], None],
         in_flight: int = 32,
+        vault: Vault = NO_SECRETS,
     ) -> None:
         self._db = db
         self._providers = providers
@@ -70,6 +72,7 @@ class Submitter:
         self._pace = pace
         self._public_url = public_url
         self._moved = moved
+        self._vault = vault
         self.wake = asyncio.Event()
         self._slots = Slots(in_flight, self.wake)
         self._own: set[UUID] = set()  # the jobs that are being sent here
@@ -113,7 +116,8 @@ class Submitter:
     async def _send(self, provider: Provider, due: Due) -> None:
         attempt = due.attempt
         token = self._token(provider, due)
-        request = provider.submission(attempt, self._callback_url(provider, token))
+        whole = replace(attempt, input=self._vault.restored(attempt.input, due.secrets))
+        request = provider.submission(whole, self._callback_url(provider, token))
         began = time.monotonic()
         version = await self._begin(attempt, self._tokens.key_name if token else None)
         if version is None:
@@ -137,7 +141,8 @@ class Submitter:
         except ReplyLost as fault:
             await self._store(self._unconfirmed(attempt, version, Unclear(note=str(fault))))
             return
-        verdict = provider.read_submission(reply)
+        said = self._vault.cleared(provider.name, reply.content, due.secrets)
+        verdict = provider.read_submission(replace(reply, content=said))
         await self._store(self._verdict(provider, due, version, verdict))
         if isinstance(verdict, Accepted) and (note := verdict.note) is not None:
             await until_stored(lambda: jobs.add_warning(self._db, attempt.job_id, note))
@@ -248,6 +253,7 @@ class Submitter:
             job_id=due.attempt.job_id,
             attempt=due.attempt.number,
             expires_at=lifetime + sent_by(ids.made_at(due.attempt.job_id), now=time.time()),
+            sealed=due.secrets is not None,
         )
 
     def _callback_url(self, provider: Provider, token: str | None) -> str | None:

@@ -7,6 +7,7 @@ deadline and the time to give up.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from service.database import Database
 from service.errors import CallboardError
@@ -19,6 +20,7 @@ from service.slots import Slots
 from service.store import agenda
 from service.store.advance import Move, Outcome, advance, new_event_id, reported
 from service.store.agenda import Due
+from service.vault import NO_SECRETS, Vault
 
 ASK_SECONDS = 20.0
 UNKNOWN_PROVIDER_SECONDS = 300.0
@@ -39,6 +41,7 @@ class Sweeper:
         moved: Callable[[list[Outcome]], None],
         wake: asyncio.Event,
         in_flight: int = 32,
+        vault: Vault = NO_SECRETS,
     ) -> None:
         self._db = db
         self._providers = providers
@@ -47,6 +50,7 @@ class Sweeper:
         self._lease = lease
         self._give_up = give_up
         self._moved = moved
+        self._vault = vault
         self.wake = wake
         self.slots = Slots(in_flight, wake)
 
@@ -107,7 +111,8 @@ class Sweeper:
                     credentials=provider.credentials(),
                     total=min(ASK_SECONDS, self._lease / 3),
                 )
-                request = conversation.send(reply)
+                said = self._vault.cleared(provider.name, reply.content, due.secrets)
+                request = conversation.send(replace(reply, content=said))
         except StopIteration as end:
             report: Report = end.value
             return report

@@ -1,7 +1,8 @@
 """Callback tokens: which provider, job and attempt a callback is about, signed and expiring.
 
 `provider.payload.signature`: the payload is the job's id, the attempt's number and the expiry in
-unix seconds, 25 bytes as URL-safe base64. Short, because every callback carries one.
+unix seconds, 25 bytes as URL-safe base64. Short, because every callback carries one. Its last byte
+says whether the job's input holds a secret, so that for all others nobody needs to look.
 """
 
 import math
@@ -19,19 +20,20 @@ from service.errors import TokenRefused
 DAY_SECONDS = 86400.0
 MONTH_SECONDS = 30 * DAY_SECONDS
 _PAYLOAD = struct.Struct(">16sIIB")
-_VERSION = 1
+_PLAIN, _SEALED = 1, 2  # the last byte
 _LATEST = 2**32 - 1
 _SIGNATURE_CHARACTERS = 43  # 32 bytes as base64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackToken:
-    """What a good token says."""
+    """What a good token says. `sealed`: the job's input holds a secret."""
 
     provider: str
     job_id: UUID
     attempt: int
     expires_at: int
+    sealed: bool = False
 
 
 def derived_key(secret: str, purpose: bytes) -> bytes:
@@ -60,9 +62,18 @@ class Tokens:
         self._signer = Signer(keys, sep=".", key_derivation="none", digest_method=sha256)
         self.key_name = key_name(secrets[0])
 
-    def make(self, *, provider: str, job_id: UUID, attempt: int, expires_at: float) -> str:
+    def make(
+        self,
+        *,
+        provider: str,
+        job_id: UUID,
+        attempt: int,
+        expires_at: float,
+        sealed: bool = False,
+    ) -> str:
         """A token for one attempt; `expires_at` in unix seconds, 2106 at the latest."""
-        payload = _PAYLOAD.pack(job_id.bytes, attempt, min(int(expires_at), _LATEST), _VERSION)
+        until, kind = min(int(expires_at), _LATEST), _SEALED if sealed else _PLAIN
+        payload = _PAYLOAD.pack(job_id.bytes, attempt, until, kind)
         return self._signer.sign(f"{provider}.{base64_encode(payload).decode()}").decode()
 
     def read(self, token: str, *, provider: str, now: float) -> CallbackToken:
@@ -74,19 +85,23 @@ class Tokens:
             raise TokenRefused("double_encoded" if "%" in token else "malformed")
         try:
             _, encoded = self._signer.unsign(token).split(b".")
-            job, attempt, expires_at, version = _PAYLOAD.unpack(base64_decode(encoded))
+            job, attempt, expires_at, kind = _PAYLOAD.unpack(base64_decode(encoded))
         except BadSignature as fault:
             raise TokenRefused(_why(token)) from fault
         except (struct.error, ValueError) as fault:
             raise TokenRefused("malformed") from fault
-        if not _canonical(token) or version != _VERSION:
+        if not _canonical(token) or kind not in (_PLAIN, _SEALED):
             raise TokenRefused("malformed")
         if named != provider:
             raise TokenRefused("other_provider")
         if expires_at < now:
             raise TokenRefused("expired")
         return CallbackToken(
-            provider=named, job_id=UUID(bytes=job), attempt=attempt, expires_at=expires_at
+            provider=named,
+            job_id=UUID(bytes=job),
+            attempt=attempt,
+            expires_at=expires_at,
+            sealed=kind == _SEALED,
         )
 
 

@@ -14,7 +14,16 @@ from service.embedded import attached
 # Everything a test may leave behind; transitions stay, they are part of the schema.
 TABLES = (
     *("delivery_tries", "deliveries", "subscriptions", "callbacks", "polls", "feed", "unplaced"),
-    *("agenda", "idempotency_keys", "attempts", "job_events", "jobs", "api_keys", "apps"),
+    *(
+        "agenda",
+        "job_secrets",
+        "idempotency_keys",
+        "attempts",
+        "job_events",
+        "jobs",
+        "api_keys",
+        "apps",
+    ),
 )
 
 

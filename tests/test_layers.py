@@ -13,7 +13,7 @@ import pytest
 LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
     (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
-    (1, "embedded embedded/* encryption gather document pace logs secrecy slots"),
+    (1, "embedded embedded/* encryption gather document pace logs slots vault"),
     (2, "store store/* providers/* providers/*/*"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),

@@ -16,6 +16,7 @@ class Due:
     """A job whose turn has come, under our lease. `tries` counts the leases since it last moved.
 
     `age` is the time since the attempt's POST, `ended_for` since its end, both in seconds.
+    `secrets` is what its input, which has *** there, holds in secret, encrypted.
     """
 
     task: str
@@ -26,6 +27,7 @@ class Due:
     deadline_seconds: float
     attempt: Attempt
     version: int
+    secrets: bytes | None = None
     age: float | None = None
     ended_for: float | None = None
 
@@ -51,6 +53,7 @@ def _due(row: Mapping[str, Any], **more: Any) -> Due:
         tries=row["tries"],
         state=State(row["state"]),
         version=row["version"],
+        secrets=row["secrets"],
         provider=row["provider"],
         deadline_seconds=row["deadline_seconds"],
         attempt=Attempt(

@@ -15,7 +15,8 @@ FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be made. `fingerprint` is of the request that came under `idempotency_key`."""
+    """A job to be made. `fingerprint` is of the request that came under `idempotency_key`;
+    `secrets` is what the input, which has *** there, holds in secret, encrypted."""
 
     id: UUID
     app_id: UUID
@@ -30,6 +31,7 @@ class NewJob:
     currency: str | None = None
     estimate: Decimal | None = None
     upper_bound: bool = False
+    secrets: bytes | None = None
     idempotency_key: str | None = None
     fingerprint: bytes | None = None
 
@@ -69,6 +71,7 @@ async def create(db: Database, job: NewJob) -> bool:
         job.estimate,
         job.upper_bound,
         new_id(job.id.int & 0xFF),
+        job.secrets,
     )
     return row is not None
 
@@ -108,6 +111,12 @@ async def timeline(db: Database, job_id: UUID) -> list[dict[str, Any]]:
     """Everything that happened to a job, oldest first."""
     rows = await db.rows("timeline_of_job", job_id)
     return [dict(row) | {"detail": jsontext.loads(row["detail"])} for row in rows]
+
+
+async def secrets_of(db: Database, job_id: UUID) -> bytes | None:
+    """What a job's input holds in secret, encrypted; None: nothing."""
+    row = await db.row("secrets_of_job", job_id)
+    return None if row is None else row["stored"]
 
 
 async def find_attempt(db: Database, provider: str, provider_id: str) -> tuple[UUID, int] | None:

@@ -28,11 +28,15 @@ update api_keys set revoked_at = now() where id = $1 and revoked_at is null retu
 -- Everything that is encrypted under CALLBOARD_SECRETS, for the look at start.
 select 'default_secret' as kind, id, default_secret as stored from apps
 union all select 'secret', id, secret from subscriptions
-union all select 'headers', id, headers from subscriptions;
+union all select 'headers', id, headers from subscriptions
+union all select 'job', job_id, stored from job_secrets;
 
 -- name: renew_encrypted
 with app as (
     update apps set default_secret = $3 where id = $2 and $1 = 'default_secret'
+),
+job as (
+    update job_secrets set stored = $3 where job_id = $2 and $1 = 'job'
 )
 update subscriptions set
     secret = case when $1 = 'secret' then $3 else secret end,

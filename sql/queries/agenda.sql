@@ -18,8 +18,9 @@ claimed as (
 )
 select claimed.job_id, claimed.lease, claimed.tries, jobs.state, jobs.version, jobs.attempt,
        jobs.provider,
-       jobs.model, jobs.input, jobs.deadline_seconds
-from claimed join jobs on jobs.id = claimed.job_id;
+       jobs.model, jobs.input, jobs.deadline_seconds, job_secrets.stored as secrets
+from claimed join jobs on jobs.id = claimed.job_id
+left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: claim_asks
 -- Leases the jobs that are due to be asked after or given up, most overdue first.
@@ -39,11 +40,13 @@ claimed as (
 )
 select claimed.job_id, claimed.task, claimed.lease, claimed.tries, jobs.state, jobs.version,
        jobs.attempt,
-       jobs.provider, jobs.model, jobs.input, jobs.deadline_seconds, attempts.provider_id,
+       jobs.provider, jobs.model, jobs.input, jobs.deadline_seconds,
+       job_secrets.stored as secrets, attempts.provider_id,
        attempts.urls, extract(epoch from clock.at - jobs.posted_at)::double precision as age,
        extract(epoch from clock.at - jobs.finished_at)::double precision as ended_for
 from claimed join jobs on jobs.id = claimed.job_id
-join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt cross join clock;
+join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join job_secrets on job_secrets.job_id = claimed.job_id cross join clock;
 
 -- name: finish_ask
 -- Records one poll and gives the lease back: due again after $4 seconds, or at once where someone

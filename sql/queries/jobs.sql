@@ -1,6 +1,6 @@
 -- name: create_job
--- A queued job with its first attempt, event and agenda row, and the Idempotency-Key it came
--- under. Empty: the key, or the job's id, is taken; the caller reads which.
+-- A queued job with its first attempt, event and agenda row, what its input holds in secret, and
+-- the Idempotency-Key it came under. Empty: the key, or the job's id, is taken; the caller reads which.
 with clock as materialized (select now() as at),
 keyed as (
     insert into idempotency_keys (app_id, key, job_id, fingerprint, created_at)
@@ -19,6 +19,10 @@ made as (
     returning id, created_at
 ),
 first_attempt as (insert into attempts (job_id, number) select id, 1 from made),
+secret as (
+    insert into job_secrets (job_id, stored)
+    select id, $17::bytea from made where $17::bytea is not null
+),
 first_event as (
     insert into job_events (job_id, version, now, was, id, attempt, source, at)
     select id, 1, 'queued', null, $16::uuid, 1, 'api', created_at from made
@@ -110,6 +114,10 @@ select at, kind, source, detail from (
     join deliveries on deliveries.job_id = tries.job_id and deliveries.id = tries.delivery_id
     where tries.job_id = $1
 ) as happened order by at, kind desc, place;
+
+-- name: secrets_of_job
+-- What its input holds in secret, encrypted. Empty: nothing.
+select stored from job_secrets where job_id = $1;
 
 -- name: find_attempt
 -- The newest attempt that a provider knows under this id. Empty: none yet.
