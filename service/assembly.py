@@ -30,6 +30,7 @@ from service.store.advance import Outcome
 from service.submit import Submitter, Timing
 from service.sweep import Sweeper
 from service.tokens import Tokens, key_name
+from service.vault import Vault
 from service.web.app import App
 from service.web.callbacks import Door
 
@@ -175,13 +176,17 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         stack.push_async_callback(asker.aclose)
         stack.push_async_callback(client.aclose)
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
-        submitter, sweeper = _senders(settings, db, configured, catalog, tokens, asker, wakes)
-        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved)
+        vault = Vault(at_rest, catalog.secret_fields())
+        submitter, sweeper = _senders(
+            settings, db, configured, catalog, tokens, asker, wakes, vault
+        )
+        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved, vault)
         creator = Creator(
             db=db,
             providers=configured,
             catalog=catalog,
             guard=guard,
+            vault=vault,
             deadline=settings.callboard_deadline_seconds,
         )
         app = App(
@@ -191,6 +196,8 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
                 "guard": guard,
                 "at_rest": at_rest,
                 "creator": creator,
+                "catalog": catalog,
+                "configured": frozenset(configured),
                 "submitter": submitter,
             },
         )
@@ -214,6 +221,7 @@ def _senders(
     tokens: Tokens,
     asker: http.Asker,
     wakes: Wakes,
+    vault: Vault,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
     timing = Timing(
@@ -222,7 +230,14 @@ def _senders(
         give_up=settings.callboard_give_up_seconds,
     )
     submitter = Submitter(
-        db, configured, tokens, timing, pace, settings.callboard_public_url, wakes.moved
+        db,
+        configured,
+        tokens,
+        timing,
+        pace,
+        settings.callboard_public_url,
+        wakes.moved,
+        vault=vault,
     )
     sweeper = Sweeper(
         db,
@@ -233,6 +248,7 @@ def _senders(
         give_up=timing.give_up,
         moved=wakes.moved,
         wake=wakes.ask,
+        vault=vault,
     )
     return submitter, sweeper
 

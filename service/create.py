@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 from service import ids
-from service.catalog import Catalog
+from service.catalog import Catalog, Model
+from service.catalog.check import Checked, check, refusal
 from service.database import Database
 from service.errors import (
     DatabaseAway,
@@ -23,9 +24,11 @@ from service.job import ErrorCode
 from service.providers import Provider
 from service.store import jobs
 from service.store.jobs import NewJob
+from service.vault import Vault
 
 STORE_WITHIN_SECONDS = 10.0
 DEFAULT_DEADLINE_SECONDS = 7200.0
+HOOK_CHARACTERS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Wanted:
     model: str
     input: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
     provider: str | None = None
     reference: str | None = None
     notify_hook: str | None = None
@@ -53,6 +57,7 @@ class Creator:
     providers: Mapping[str, Provider]
     catalog: Catalog
     guard: Guard
+    vault: Vault
     deadline: float | None
 
     async def create(self, wanted: Wanted) -> tuple[UUID, bool]:
@@ -79,12 +84,11 @@ class Creator:
 
     def prepare(self, wanted: Wanted) -> NewJob:
         """The job as it would be stored. Raises InvalidRequest."""
-        provider, deadline, warnings = self._route(wanted)
-        if wanted.notify_hook is not None:
-            try:
-                self.guard.check_url(wanted.notify_hook)
-            except TargetForbidden as fault:
-                raise _invalid("notify_hook", str(fault)) from fault
+        provider, model = self._route(wanted)
+        given, hook, warnings = self._hooked(provider, wanted)
+        checked = self._checked(provider, model, given, wanted)
+        shown, secrets = self.vault.sealed(provider.name, checked.input)
+        deadline = model.deadline_seconds if model is not None else None
         key = wanted.idempotency_key
         bucket = None if key is None else ids.bucket_for(wanted.app_id, key)
         return NewJob(
@@ -92,12 +96,19 @@ class Creator:
             app_id=wanted.app_id,
             provider=provider.name,
             model=wanted.model,
-            input=wanted.input,
-            deadline_seconds=wanted.deadline_seconds or self.deadline or deadline,
+            input=shown,
+            deadline_seconds=wanted.deadline_seconds
+            or self.deadline
+            or deadline
+            or DEFAULT_DEADLINE_SECONDS,
             metadata=wanted.metadata,
             reference=wanted.reference,
-            notify_hook=wanted.notify_hook,
-            warnings=warnings,
+            notify_hook=hook,
+            warnings=(*checked.warnings, *warnings),
+            currency=checked.currency,
+            estimate=checked.estimate,
+            upper_bound=checked.upper_bound,
+            secrets=secrets,
             idempotency_key=key,
             fingerprint=wanted.fingerprint if key is not None else None,
         )
@@ -120,8 +131,44 @@ class Creator:
         found = await jobs.find_idempotent(self.db, wanted.app_id, wanted.idempotency_key)
         return None if found is None else _same(found, wanted.fingerprint)
 
-    def _route(self, wanted: Wanted) -> tuple[Provider, float, tuple[str, ...]]:
-        """The provider that renders it, the model's deadline and what the app should know."""
+    def _hooked(
+        self, provider: Provider, wanted: Wanted
+    ) -> tuple[Mapping[str, Any], str | None, tuple[str, ...]]:
+        """The input without a callback address of the provider's own, the job's own hook, which
+        that address becomes where it has none, and what the app should know of it."""
+        name = self.catalog.facts(provider.name).hook_field
+        given, hook, where = wanted.input, wanted.notify_hook, "notify_hook"
+        warnings: tuple[str, ...] = ()
+        if name is not None and name in given:
+            inner = given[name]
+            given = {key: value for key, value in given.items() if key != name}
+            if not isinstance(inner, str) or len(inner) > HOOK_CHARACTERS:
+                problem = f"must be an address of at most {HOOK_CHARACTERS} characters"
+                raise refusal([FieldFault(f"input.{name}", problem)])
+            if hook is None:
+                hook, where = inner, f"input.{name}"
+            elif hook != inner:
+                warnings = (f"input.{name} is not told: the job has a notify_hook of its own",)
+        if hook is not None:
+            try:
+                self.guard.check_url(hook)
+            except TargetForbidden as fault:
+                raise _invalid(where, str(fault)) from fault
+        return given, hook, warnings
+
+    def _checked(
+        self, provider: Provider, model: Model | None, given: Mapping[str, Any], wanted: Wanted
+    ) -> Checked:
+        """What is sent, and what it will cost; of a model that nobody knows, nothing is."""
+        if model is not None:
+            return check(model, given, wanted.params, unlisted=wanted.unlisted)
+        if wanted.params:
+            problem = "nobody knows how a model spells them that the catalog does not list"
+            raise _invalid("params", f"{problem}; say it in input")
+        return Checked(input=dict(given), currency=self.catalog.facts(provider.name).currency)
+
+    def _route(self, wanted: Wanted) -> tuple[Provider, Model | None]:
+        """The provider that renders it, and the model as the catalog has it."""
         if wanted.provider is not None and wanted.provider not in self.providers:
             raise _invalid(
                 "provider",
@@ -149,11 +196,7 @@ class Creator:
         if len(usable) > 1:
             raise _invalid("provider", f"say which one: {', '.join(usable)}")
         model = next((model for model in listed if model.provider == usable[0]), None)
-        warnings: tuple[str, ...] = ()
-        if model is not None and model.retired_on is not None:
-            warnings = (f"the provider is reported to have retired this on {model.retired_on}",)
-        deadline = model.deadline_seconds if model is not None else None
-        return self.providers[usable[0]], deadline or DEFAULT_DEADLINE_SECONDS, warnings
+        return self.providers[usable[0]], model
 
 
 def fingerprint(canonical: str) -> bytes:

@@ -39,7 +39,7 @@ def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
         "outputs": (_loaded(row["outputs"]) or []) if completed else [],
         "error": _loaded(row["error"]),
         "warnings": _loaded(row["warnings"]),
-        "cost": _cost(row),
+        "cost": cost(row),
         "learnt_by": row["learnt_by"],
         "progress": _loaded(row["progress"]) or {"queue_position": None, "fraction": None},
         "notify_hook": row["notify_hook"],
@@ -86,7 +86,9 @@ def _by(moment_of: datetime | None, at: datetime) -> datetime | None:
     return None if moment_of is None or moment_of > at else moment_of
 
 
-def _cost(row: Row) -> dict[str, Any] | None:
+def cost(row: Row) -> dict[str, Any] | None:
+    """What a job costs, from its `currency estimate upper_bound actual`; None where its provider
+    has no currency."""
     if row["currency"] is None:
         return None
     return {

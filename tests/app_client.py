@@ -22,6 +22,7 @@ from service.signature import Keys
 from service.store import access
 from service.submit import Submitter, Timing
 from service.tokens import Tokens
+from service.vault import Vault
 from service.web.app import App
 from service.web.callbacks import Door
 
@@ -59,6 +60,7 @@ def creator(
         providers=configured,
         catalog=catalog,
         guard=Guard(allowed),
+        vault=Vault(AtRest(SECRETS), catalog.secret_fields()),
         deadline=deadline,
     )
 
@@ -80,6 +82,8 @@ def app(db: Database, making: Creator | None = None) -> App:
         "guard": making.guard,
         "at_rest": AtRest(SECRETS),
         "creator": making,
+        "catalog": making.catalog,
+        "configured": frozenset(making.providers),
         "submitter": submitter,
     }
     return App(Door(receiver(db, making.providers)), state)

@@ -48,6 +48,11 @@ class Catalog:
         """What holds for all of a provider's models; nothing where the catalog has none."""
         return self.providers.get(provider) or ProviderFacts()
 
+    def secret_fields(self) -> dict[str, frozenset[str]]:
+        """What each provider's models take in secret, by provider: of an unlisted model too, since
+        nobody knows better of it."""
+        return {name: facts.secret_fields for name, facts in self.providers.items()}
+
     def typical_seconds(self, provider: str, model: str) -> float:
         """How long a render of this model usually takes; a guess where it is not listed."""
         found = self.find(model, provider)

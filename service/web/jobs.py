@@ -38,6 +38,7 @@ class NewJob(BaseModel):
 
     model: str = Field(max_length=200, pattern=MODEL_ID)
     input: dict[str, Any]
+    params: dict[str, Any] = Field(default_factory=dict)
     provider: str | None = Field(default=None, max_length=50)
     notify_hook: str | None = Field(default=None, max_length=2048)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=50)
@@ -58,6 +59,7 @@ async def create(request: Request) -> Response:
         app_id=who.app_id,
         model=body.model,
         input=body.input,
+        params=body.params,
         metadata=body.metadata,
         provider=body.provider,
         reference=body.reference,
@@ -65,7 +67,7 @@ async def create(request: Request) -> Response:
         deadline_seconds=body.deadline_seconds,
         unlisted=body.unlisted,
         idempotency_key=key,
-        fingerprint=fingerprint(jsontext.canonical(body.model_dump())),
+        fingerprint=fingerprint(jsontext.canonical(body.model_dump(exclude_defaults=True))),
     )
     if body.dry_run:
         return _dry(request.state.creator.prepare(wanted))
@@ -155,8 +157,15 @@ def _unseen(job_id: UUID, key: str | None) -> Unavailable:
 
 
 def _dry(job: jobs.NewJob) -> Response:
+    cost = {name: getattr(job, name) for name in ("currency", "estimate", "upper_bound")}
     return json_answer(
-        {"provider": job.provider, "model": job.model, "input": job.input, "cost": None}
+        {
+            "provider": job.provider,
+            "model": job.model,
+            "input": job.input,
+            "cost": document.cost(cost | {"actual": None}),
+            "warnings": list(job.warnings),
+        }
     )
 
 
