@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import DatabaseAway
-from service.web import jobs, subscriptions
+from service.web import jobs, models, subscriptions
 from service.web.answers import json_answer
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
@@ -45,6 +45,8 @@ ROUTES = [
     Route("/v1/jobs", jobs.page, methods=["GET"]),
     Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
     Route("/v1/jobs/{id}/timeline", jobs.timeline, methods=["GET"]),
+    Route("/v1/models", models.page, methods=["GET"]),
+    Route("/v1/models/{id:path}", models.show, methods=["GET"]),
     Route("/v1/subscriptions", subscriptions.create, methods=["POST"]),
     Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),
     Route("/v1/subscriptions/default-secret", subscriptions.default_secret, methods=["GET"]),
