@@ -189,18 +189,8 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             vault=vault,
             deadline=settings.callboard_deadline_seconds,
         )
-        app = App(
-            Door(receiver),
-            {
-                "db": db,
-                "guard": guard,
-                "at_rest": at_rest,
-                "creator": creator,
-                "catalog": catalog,
-                "configured": frozenset(configured),
-                "submitter": submitter,
-            },
-        )
+        state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator}
+        app = App(Door(receiver), state | {"submitter": submitter})
         yield Service(
             settings=settings,
             db=db,

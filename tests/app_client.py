@@ -82,8 +82,6 @@ def app(db: Database, making: Creator | None = None) -> App:
         "guard": making.guard,
         "at_rest": AtRest(SECRETS),
         "creator": making,
-        "catalog": making.catalog,
-        "configured": frozenset(making.providers),
         "submitter": submitter,
     }
     return App(Door(receiver(db, making.providers)), state)

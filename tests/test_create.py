@@ -19,10 +19,11 @@ from service.database import Database
 from service.errors import InvalidRequest, Unavailable
 
 APP = ids.new_id()
+PROMPT = {"prompt": "a paper boat"}
 
 
 def wanted(**more: Any) -> Wanted:
-    return Wanted(**{"app_id": APP, "model": MODEL, "input": {"a": 1}, "metadata": {}} | more)
+    return Wanted(**{"app_id": APP, "model": MODEL, "input": PROMPT, "metadata": {}} | more)
 
 
 def model(**more: Any) -> Model:
@@ -101,7 +102,7 @@ async def test_what_is_prepared_is_what_is_stored(db: Database) -> None:
     app_id = await make_app(db)
     asked = wanted(
         app_id=app_id,
-        input={"z": 1, "a": [None]},
+        input={"prompt": "a paper boat", "aspect_ratio": "1:1"},
         metadata={"user": "42"},
         reference="order-7",
         notify_hook="https://app.example/hook",
@@ -110,7 +111,10 @@ async def test_what_is_prepared_is_what_is_stored(db: Database) -> None:
     job_id, replayed = await app_client.creator(db).create(asked)
     row = await job_row(db, job_id)
     assert not replayed
-    assert (row["input"], row["reference"]) == ('{"z":1,"a":[null]}', "order-7")
+    assert (row["input"], row["reference"]) == (
+        '{"prompt":"a paper boat","aspect_ratio":"1:1"}',
+        "order-7",
+    )
     assert jsontext.loads(row["metadata"]) == {"user": "42"}
     assert (row["notify_hook"], row["deadline_seconds"]) == ("https://app.example/hook", 60.0)
     agenda = await db.pool.fetchrow("select * from agenda where job_id = $1", job_id)

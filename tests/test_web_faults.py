@@ -117,7 +117,7 @@ async def test_an_input_nested_as_deeply_as_is_taken_is_shown_everywhere(
     web: httpx.AsyncClient,
 ) -> None:
     # `input` and its field `a` are the first two levels
-    taken = await posted(web, nested(99).replace('"m"', json.dumps(JOB["model"])))
+    taken = await posted(web, nested(99).replace('"m"', '"m", "unlisted": true'))
     assert taken.status_code == 202
     assert (await web.get(taken.headers["location"])).status_code == 200
     assert (await web.get("/v1/jobs")).status_code == 200

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scene import make_app
 
+from service.catalog.params import NAMES as NAMES_OF_PARAMS
 from service.database import Database
 from service.web.jobs import FILTERS
 
@@ -30,8 +31,12 @@ VALUE = st.recursive(
 )
 URL = st.from_regex(r"https?://[a-z0-9.\[\]:@%\\/#?]{0,30}", fullmatch=True) | TEXT
 JOBS = st.fixed_dictionaries(
-    {"model": st.just(JOB["model"]) | VALUE, "input": st.dictionaries(TEXT, VALUE) | VALUE},
+    {
+        "model": st.sampled_from([JOB["model"], "nobody/knows"]) | VALUE,
+        "input": st.fixed_dictionaries({"prompt": TEXT}) | st.dictionaries(TEXT, VALUE) | VALUE,
+    },
     optional={
+        "params": st.dictionaries(st.sampled_from(NAMES_OF_PARAMS) | TEXT, PLAIN) | VALUE,
         "provider": st.just("fal") | VALUE,
         "unlisted": st.booleans() | VALUE,
         "dry_run": st.booleans() | VALUE,

@@ -60,7 +60,7 @@ async def test_a_job_is_taken_with_202_its_place_and_the_contracts_keys(
 async def test_an_input_comes_back_as_it_was_given(web: httpx.AsyncClient) -> None:
     given: dict[str, Any] = {"z": 1, "a": 10**30, "lone": "\ud800", "nul": "\x00", "f": 0.1}
     given |= {f"k{n}": n for n in range(10_000)}
-    body = json.dumps(JOB | {"input": given})
+    body = json.dumps({"model": "nobody/knows", "unlisted": True, "input": given})
     answer = await web.post("/v1/jobs", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 202
     shown = await web.get(answer.headers["location"])
@@ -149,7 +149,7 @@ async def test_a_dry_run_says_what_would_be_sent_and_stores_nothing(
         "/v1/jobs", json=JOB | {"dry_run": True}, headers={"Idempotency-Key": "a"}
     )
     assert answer.status_code == 200
-    assert list(answer.json()) == ["provider", "model", "input", "cost"]
+    assert list(answer.json()) == ["provider", "model", "input", "cost", "warnings"]
     assert answer.json()["input"] == JOB["input"]
     assert await jobs_stored(db) == 0
     real = await web.post("/v1/jobs", json=JOB, headers={"Idempotency-Key": "a"})

@@ -16,14 +16,16 @@ async def page(request: Request) -> Response:
     for name in request.query_params:
         if name not in FILTERS:
             raise field_fault(name[:64], f"is no filter; there are {', '.join(FILTERS)}")
-    state = request.state
-    limit = page_limit(request)
-    return json_answer(listing.page(state.catalog, state.configured, request.query_params, limit))
+    making = request.state.creator
+    found = listing.page(
+        making.catalog, making.providers, request.query_params, page_limit(request)
+    )
+    return json_answer(found)
 
 
 async def show(request: Request) -> Response:
     """One model; `?provider=` says whose, where several have it or one takes any name."""
     await need(request, "read", "submit", "operate")
-    state, provider = request.state, request.query_params.get("provider")
+    making, provider = request.state.creator, request.query_params.get("provider")
     model = request.path_params["id"]
-    return json_answer(listing.one(state.catalog, state.configured, model, provider))
+    return json_answer(listing.one(making.catalog, making.providers, model, provider))
