@@ -67,6 +67,31 @@ def test_a_model_is_found_with_and_without_its_provider(tmp_path: Path) -> None:
     assert catalog.find("A/B") == []
 
 
+def test_definitions_are_put_where_they_are_named_and_may_be_added_to(tmp_path: Path) -> None:
+    defs = "[defs]\nsize = {enum = ['a', 'b'], default = 'a'}\nsizes = {'$ref' = '#/defs/size'}\n"
+    row = f"[[model]]\n{ROW}[model.input_schema.properties]\n"
+    fields = "one = {'$ref' = '#/defs/sizes'}\ntwo = {'$ref' = '#/defs/size', default = 'b'}\n"
+    (model,) = load(tmp_path, defs + row + fields).models
+    assert model.properties["one"] == {"enum": ["a", "b"], "default": "a"}
+    assert model.defaults == {"one": "a", "two": "b"}
+
+
+def test_a_file_says_what_holds_for_all_of_its_models(tmp_path: Path) -> None:
+    secret = "[model.input_schema.properties]\nkey = {writeOnly = true}\n"
+    head = "currency = 'credits'\nhook_field = 'hook'\n"
+    other = "[open]\ncategory = 'x'\ntypical_seconds = 7\n"
+    catalog = load(tmp_path, f"{head}{other}[[model]]\n{ROW}{secret}")
+    facts = catalog.facts("acme")
+    assert (facts.currency, facts.hook_field, facts.secret_fields) == ("credits", "hook", {"key"})
+    assert catalog.secret_fields() == {"acme": {"key"}}
+    assert catalog.models[0].currency == "credits"
+    (any_name,) = catalog.find("whatever", "acme")
+    assert (any_name.id, any_name.open, any_name.typical_seconds) == ("whatever", True, 7)
+    assert catalog.typical_seconds("acme", "whatever") == 7
+    assert catalog.find("whatever") == []
+    assert catalog.facts("nobody").secret_fields == frozenset()
+
+
 def test_an_unlisted_model_has_a_guessed_duration(tmp_path: Path) -> None:
     catalog = load(tmp_path, f"[[model]]\n{ROW}")
     assert catalog.typical_seconds("acme", "a/b") == 30
@@ -99,6 +124,19 @@ def test_it_loads_from_inside_an_archive(tmp_path: Path) -> None:
         (f"[[model]]\n{ROW}deadline_seconds = -1\n", "deadline_seconds"),
         (f"[[model]]\n{ROW}retired_on = '2026-09-24'\n", "retired_on"),
         (f"[[model]]\n{ROW}typical = 3\n", "typical"),
+        (f"currency = 'EUR'\n[[model]]\n{ROW}", "currency"),
+        (f"hook_field = 3\n[[model]]\n{ROW}", "hook_field"),
+        (f"[[model]]\n{ROW}currency = 'USD'\n", "1: currency"),
+        (f"[[model]]\n{ROW}open = true\n", "1: open"),
+        (f"open = 3\n[[model]]\n{ROW}", "[open]"),
+        (f"[open]\n{ROW}colour = 'red'\n", "[open]: colour"),
+        (f"[[model]]\n{ROW}input_schema = {{type = 'text'}}\n", "1: input_schema.type"),
+        (f"[[model]]\n{ROW}input_schema = {{'$ref' = '#/defs/a'}}\n", "1: $ref: #/defs/a"),
+        (f"[defs.a]\n'$ref' = '#/defs/a'\n[[model]]\n{ROW}price = {{'$ref' = '#/defs/a'}}", "$ref"),
+        (f"[[model]]\n{ROW}price = {{rows = [{{amount = 0.2, when = {{}}}}]}}\n", "amount"),
+        (f"[[model]]\n{ROW}price = {{rows = [{{amount = 'x', when = {{}}}}]}}\n", "amount"),
+        (f"[[model]]\n{ROW}params = {{length = {{field = 'a'}}}}\n", "params.length"),
+        (f"[[model]]\n{ROW}params = {{fps = {{field = 'a', template = 's'}}}}\n", "template"),
         (f"[[model]]\n{ROW}provider = 'fal'\n", "provider"),
         (f"[[model]]\n{ROW}[[model]]\n{ROW}", "twice"),
         ("[[model]]\nid = ''\ncategory = 'x'\ntypical_seconds = 3\n", "1: id"),
