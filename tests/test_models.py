@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from scene import make_app
 
 from service.catalog import Catalog
-from service.commands.demo_subscriber import served
+from service.commands.demo.subscriber import served
 from service.database import Database
 
 CATALOG = Catalog.load()

@@ -74,6 +74,8 @@ def test_a_field_that_only_the_caller_knows_passes_where_it_says_so() -> None:
     assert checked.warnings == ("input.new_field is not in the catalog; sent as it is",)
     with pytest.raises(InvalidRequest, match="duration"):
         taken(VEO, PROMPT | {"new_field": 1, "duration": 8}, unlisted=True)
+    (odd,) = taken(VEO, PROMPT | {"\x00\ud800": 1}, unlisted=True).warnings
+    assert odd == "input.\\x00\\ud800 is not in the catalog; sent as it is"
 
 
 def test_every_fault_is_named_at_once_with_what_was_given_and_what_is_possible() -> None:

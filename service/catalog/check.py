@@ -46,7 +46,7 @@ def check(
     if model.retired_on is not None:
         when = f"the provider is reported to have retired this on {model.retired_on}"
         warnings.insert(0, when)
-    warnings += [f"{one.field} is not in the catalog; sent as it is" for one in strangers]
+    warnings += [f"{_plain(one.field)} is not in the catalog; sent as it is" for one in strangers]
     priced = estimate(model, put.input)
     return Checked(
         input=put.input,
@@ -55,6 +55,11 @@ def check(
         currency=model.currency,
         upper_bound=priced.upper_bound,
     )
+
+
+def _plain(name: str) -> str:
+    """A field's name as text that can be stored and searched anywhere."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def refusal(found: list[FieldFault]) -> InvalidRequest:
