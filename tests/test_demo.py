@@ -151,7 +151,7 @@ async def test_kept_it_goes_on_until_it_is_told_to_end(tmp_path: Path) -> None:
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await listed.communicate()
-        assert [line.split()[1] for line in out.decode().splitlines()[1:]] == ["completed"] * 4
+        assert [line.split()[1] for line in out.decode().splitlines()[1:]] == ["completed"] * 7
         under_way.process.send_signal(signal.SIGTERM)
         assert await under_way.ended() == 0
         assert await nothing_is_left(tmp_path, under_way.out)

@@ -108,3 +108,11 @@ def test_only_the_one_spelling_is_read(prefix: str, text: str) -> None:
 )
 def test_other_spellings_are_no_ids(text: str) -> None:
     assert ids.read("job", text) is None
+
+
+def test_ids_sort_in_the_order_in_which_they_are_made_down_to_a_part_of_a_microsecond() -> None:
+    made = [ids.new_id(7) for _ in range(5000)]
+    ticks = [one.int >> 64 for one in made]
+    assert ticks == sorted(ticks)
+    assert len({tick & 0xFFF for tick in ticks}) > 100, "the fraction of the millisecond counts"
+    assert len(set(made)) == len(made)

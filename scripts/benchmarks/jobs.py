@@ -15,7 +15,7 @@ USER_ID = "bench-user"
 TOKEN_SECONDS = 86_400
 TABLES = (
     *("delivery_tries", "deliveries", "callbacks", "polls", "feed", "unplaced", "agenda"),
-    *("attempts", "job_events", "jobs", "subscriptions", "api_keys", "apps"),
+    *("job_secrets", "attempts", "job_events", "jobs", "subscriptions", "api_keys", "apps"),
 )
 APP = UUID(int=1)
 
