@@ -36,18 +36,18 @@ class Client:
         assert status == 201, made
         return str(made["secret"])
 
-    async def submit_all(self, scenes: range, seconds: float = 0) -> None:
+    async def submit_all(self, scenes: range, seconds: float = 0, model: str = MODEL) -> None:
         """Submits a job for each scene, spread over `seconds`, and has all their answers."""
         async with asyncio.TaskGroup() as tasks:
             for number in scenes:
-                tasks.create_task(self.submit(f"{self.name}, scene {number}"))
+                tasks.create_task(self.submit(f"{self.name}, scene {number}", model))
                 await asyncio.sleep(seconds / len(scenes))
 
-    async def submit(self, prompt: str) -> bool:
+    async def submit(self, prompt: str, model: str = MODEL) -> bool:
         """Tries until there is a 202; whether it says that the job was there before."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
-                status, job, headers = await self._try(prompt)
+                status, job, headers = await self._try(prompt, model)
                 self.tries[str(status)] += 1
                 if status == 202:
                     break
@@ -58,9 +58,9 @@ class Client:
         assert known == job["id"], f"one key, two jobs: {known} and {job['id']}"
         return headers.get("idempotency-replayed") == "true"
 
-    async def _try(self, prompt: str) -> tuple[int, Any, Any]:
+    async def _try(self, prompt: str, model: str) -> tuple[int, Any, Any]:
         """The answer; status 0 where none came."""
-        body = {"model": MODEL, "input": {"prompt": prompt}}
+        body = {"model": model, "input": {"prompt": prompt}}
         headers = {"Idempotency-Key": prompt.replace(",", "").replace(" ", "-")}
         try:
             return await self.call("POST", "/v1/jobs", json=body, headers=headers)

@@ -94,6 +94,11 @@ class Service:
         self.kills.append((began, time.time()))
         await self.program.start()
 
+    def complaints(self) -> list[str]:
+        """The errors that it has logged."""
+        said = self.program.said.read_text().splitlines()
+        return [line for line in said if " ERROR " in line or " CRITICAL " in line]
+
     def is_running(self) -> bool:
         process = self.program.process
         return process is not None and process.returncode is None
@@ -118,6 +123,12 @@ def service_settings(dsn: str, port: int, sandbox: str) -> dict[str, str]:
         "FAL_KEY": "chaos:key",
         "FAL_QUEUE_URL": f"{sandbox}/fal",
         "FAL_JWKS_URL": f"{sandbox}/fal/.well-known/jwks.json",
+        "GENVIRAL_KEY": "chaos.key",
+        "GENVIRAL_URL": f"{sandbox}/genviral",
+        "PRISM_KEY": "prism_sk_chaos",
+        "PRISM_URL": f"{sandbox}/prism",
+        "RELAY_KEY": "sk-chaos",
+        "RELAY_URL": f"{sandbox}/relay",
     }
 
 

@@ -14,7 +14,8 @@ from chaos.wire import Wire
 from service import ids
 from service.job import END_EVENT_TYPES, ENDED, EVENT_TYPES, State
 
-RENDER_CALLS = ("true", "duplicate")
+TELLING = ("true", "duplicate", "progress")
+HINTING = {"relay": ("forged",)}  # under the right token, and unsigned: it leads to the render
 Kills = Sequence[tuple[float, float]]
 LATEST_WRITE_SECONDS = 0.5  # what a killed process had sent is still carried out
 
@@ -37,7 +38,9 @@ class Job:
 
     id: str
     prompt: str
+    provider: str
     state: str
+    error_code: str | None
     learnt_by: str | None
     attempt: int
     events: list[Event] = field(default_factory=list)
@@ -45,9 +48,9 @@ class Job:
     replied: bool = False
 
     def called_back(self) -> bool:
-        """Whether a true callback of the sandbox's was taken."""
+        """Whether a callback of the sandbox's was taken that tells of the render."""
         return any(
-            call["kind"] in RENDER_CALLS and call["status"] == 200
+            call["kind"] in (*TELLING, *HINTING.get(self.provider, ())) and call["status"] == 200
             for entry in self.entries
             for call in entry["callbacks"]
         )
@@ -254,12 +257,17 @@ async def _jobs(db: asyncpg.Connection, ledger: Mapping[str, Any], wire: Wire) -
                 at=row["at"],
             )
         )
-    rows = await db.fetch("select *, input ->> 'prompt' as prompt from jobs order by id")
+    rows = await db.fetch(
+        "select *, input ->> 'prompt' as prompt, error ->> 'code' as error_code from jobs"
+        " order by id"
+    )
     return [
         Job(
             id=ids.show("job", row["id"]),
             prompt=row["prompt"],
+            provider=row["provider"],
             state=row["state"],
+            error_code=row["error_code"],
             learnt_by=row["learnt_by"],
             attempt=row["attempt"],
             events=events[row["id"]],

@@ -109,7 +109,8 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def _noted(head: bytes, body: bytes) -> Post:
     target = head.split(b" ", 2)[1].decode()
     hook = parse_qs(urlsplit(target).query).get("fal_webhook", [None])[0]
-    return Post(prompt=json.loads(body)["prompt"], key=key_of(body, hook))
+    told = json.loads(body)
+    return Post(prompt=told["prompt"], key=key_of(body, hook or told.get("notify_hook")))
 
 
 def _length(head: bytes) -> int:
