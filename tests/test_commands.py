@@ -131,8 +131,8 @@ async def test_a_job_is_shown_with_everything_that_happened(db: Database, studio
         assert words in ran.out
     told = (await callboard("jobs", "show", shown(job), "--json")).json()
     assert told["state"] == "completed"
-    assert [one["detail"]["now"] for one in told["timeline"]] == [
-        *("queued", "submitting", "submitted", "completed")
+    assert [one["detail"].get("now", one["kind"]) for one in told["timeline"]] == [
+        *("queued", "submitting", "submit", "submitted", "completed")
     ]
 
 

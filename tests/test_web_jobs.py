@@ -266,7 +266,15 @@ async def test_a_timeline_tells_every_move_in_order(web: httpx.AsyncClient, db: 
     answer = await web.get(f"/v1/jobs/{ids.show('job', job)}/timeline")
     happened = answer.json()["data"]
     assert all(list(one) == ["at", "kind", "source", "detail"] for one in happened)
-    moves = [(one["detail"]["was"], one["detail"]["now"], one["source"]) for one in happened]
+    assert [one["kind"] for one in happened] == [
+        *("transition", "transition", "submit", "transition", "transition")
+    ]
+    assert happened[2]["detail"] == {"attempt": 1, "callback": False}
+    moves = [
+        (one["detail"]["was"], one["detail"]["now"], one["source"])
+        for one in happened
+        if one["kind"] == "transition"
+    ]
     assert moves == [
         (None, "queued", "api"),
         ("queued", "submitting", "submit"),

@@ -92,6 +92,11 @@ def _transition(detail: Entry) -> str:
     return f"{was}{detail['now']}{attempt}{why}"
 
 
+def _submit(detail: Entry) -> str:
+    told = "a callback is registered" if detail["callback"] else "no callback is registered"
+    return f"the POST of attempt {detail['attempt']} may leave; {told}"
+
+
 def _poll(detail: Entry) -> str:
     return f"the provider was asked: {detail['said'] or 'no news'}{_bracketed(detail['note'])}"
 
@@ -111,6 +116,7 @@ def _bracketed(text: str | None) -> str:
 
 _WORDS: Mapping[str, Callable[[Entry], str]] = {
     "transition": _transition,
+    "submit": _submit,
     "poll": _poll,
     "callback": _callback,
     "delivery": _delivery,

@@ -95,6 +95,12 @@ select at, kind, source, detail from (
                              'error', detail) as detail
     from job_events where job_id = $1
     union all
+    select event.at, 'submit', 'submit', event.version,
+           json_build_object('attempt', event.attempt, 'callback', attempts.token_key is not null)
+    from job_events as event
+    join attempts on attempts.job_id = event.job_id and attempts.number = event.attempt
+    where event.job_id = $1 and event.now = 'submitting'
+    union all
     select at, 'poll', 'poll', 0,
            json_build_object('attempt', attempt, 'said', said, 'note', note,
                              'duration_ms', duration_ms)
