@@ -45,14 +45,6 @@ RUNS: dict[str, list[str]] = {
     "finish_delivery": [JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null"],
     "place_events": [],
 }
-SLOW_WITHOUT_AN_INDEX: dict[str, list[str]] = {
-    "list_jobs of a rare state": [
-        *(f"'{APP}'", FIRST, LAST, "'running'", *NONE[1:], "false", "51")
-    ],
-    "list_jobs of metadata": [
-        *(f"'{APP}'", FIRST, LAST, *NONE[1:], "'{\"user\": 77}'", "false", "51")
-    ],
-}
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
 
@@ -111,14 +103,6 @@ async def test_nothing_that_grows_is_read_from_end_to_end(
     past: asyncpg.Connection, name: str, mode: str
 ) -> None:
     assert walked_through(await plan(past, name, RUNS[name], mode)) == set()
-
-
-@pytest.mark.xfail(reason="an index on the state would cost every move", strict=True)
-@pytest.mark.parametrize("name", SLOW_WITHOUT_AN_INDEX)
-async def test_a_filter_that_fits_few_jobs_does_not_read_all_of_them(
-    past: asyncpg.Connection, name: str
-) -> None:
-    assert walked_through(await plan(past, name, SLOW_WITHOUT_AN_INDEX[name], CUSTOM)) == set()
 
 
 async def test_events_are_placed_by_index_though_a_burst_is_still_in_the_statistics(
