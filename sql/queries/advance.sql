@@ -1,11 +1,10 @@
 -- name: advance
 -- The one statement that moves jobs. Each item names a job, the attempt it is about and where the
--- job should stand (`now`, null for none). With `was` the job must stand just there; without, the
--- move is the provider's word and must be one that the provider may make; `expected` is the version
--- that the job must have. Rows are locked in id
--- order; a job stands at most once among the items; sent again, it changes nothing. One row comes
--- back per item; `moved` false means "not now", and `state` says where the job stands (null: we
--- do not have it).
+-- job should stand (`now`, null for none). With `was` the job must stand just there, and at the
+-- version `expected` where that is given; without, the move is the provider's word and must be one
+-- that the provider may make. Rows are locked in id order; a job stands at most once among the
+-- items; sent again, it changes nothing. One row comes back per item; `moved` false means "not
+-- now", and `state` says where the job stands (null: we do not have it).
 with clock as materialized (select now() as at),
 item as materialized (
     select * from unnest(

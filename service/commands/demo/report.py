@@ -10,7 +10,7 @@ from service.commands.tables import show_table
 from service.commands.timeline import Entry
 from service.job import State
 
-HEADINGS = ("job", "state", "learnt by", "callbacks", "events", "accepted by fal")
+HEADINGS = ("job", "state", "learnt by", "callbacks", "events", "accepted by the provider")
 EXPECTED_EVENT = f"job.{State.COMPLETED}"
 
 
