@@ -3,103 +3,46 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from service import database, http, providers
+from service import http, providers
 from service import settings as environment
 from service.catalog import Catalog
 from service.create import Creator
 from service.database import Database
 from service.deliver import Delivering
-from service.embedded import Embedded, attached
 from service.encryption import AtRest
-from service.errors import DatabaseAway
 from service.guard import Guard
+from service.health import Health
+from service.inquiry import Inquiry
 from service.loop import every
+from service.opening import opened_database, patiently
 from service.pace import Pace
 from service.place import Placer
 from service.providers import Provider, Trust
 from service.receive import Receiver
+from service.registration import Registration
 from service.settings import Settings
 from service.signature import Keys
-from service.store import access
-from service.store.advance import Outcome
-from service.submit import Submitter, Timing
-from service.sweep import Sweeper
+from service.store import access, health
+from service.submission import Timing
+from service.submit import Submitter
+from service.sweep import Limits, Patience, Sweeper
 from service.tokens import Tokens, key_name
 from service.vault import Vault
+from service.wakes import Wakes
 from service.web.app import App
 from service.web.callbacks import Door
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 KEYS_FETCH_SECONDS = 10.0
+ASK_SECONDS = 20.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
 START_PATIENCE_SECONDS = 60.0  # machines come up in any order
-KEEP_UP_SECONDS = 2.0
-
-
-@contextlib.asynccontextmanager
-async def opened_database(
-    settings: Settings, *, patience: float = 0.0, stop: asyncio.Event | None = None
-) -> AsyncIterator[str]:
-    """The address of the database, migrated: DATABASE_URL, else the embedded Postgres, which runs
-    as long as somebody holds it. One that does not answer is waited for, `patience` seconds or
-    until `stop`. Raises DatabaseAway, DatabaseNewer."""
-    async with contextlib.AsyncExitStack() as stack:
-        if settings.database_url is not None:
-            dsn = settings.database_url.get_secret_value()
-        else:
-            embedded = await stack.enter_async_context(attached(settings.callboard_data_dir))
-            dsn = embedded.dsn
-            keeping = asyncio.create_task(_keep_up(embedded))
-            stack.callback(keeping.cancel)
-        for name in await _patiently(lambda: database.migrate(dsn), patience, stop):
-            log.info("migrated %s", name)
-        yield dsn
-
-
-async def _patiently(
-    step: Callable[[], Awaitable[T]], patience: float, stop: asyncio.Event | None
-) -> T:
-    """`step`, again and again for `patience` seconds or until `stop` while the database is away."""
-    stop, until = stop or asyncio.Event(), time.monotonic() + patience
-    while True:
-        try:
-            return await step()
-        except DatabaseAway as fault:
-            if stop.is_set() or time.monotonic() >= until:
-                raise
-            log.warning("waiting for the database: %s", fault)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
-                await stop.wait()
-
-
-async def _keep_up(embedded: Embedded) -> None:
-    """Starts the embedded Postgres again where it has died under us."""
-    while True:
-        await asyncio.sleep(KEEP_UP_SECONDS)
-        try:
-            await embedded.ensure()
-        except DatabaseAway as fault:
-            log.error("the embedded Postgres does not come up: %s", fault)
-
-
-@contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Database]:
-    """The database, migrated and connected: for commands. Raises DatabaseAway, DatabaseNewer."""
-    async with opened_database(settings) as dsn:
-        db = await Database.connect(dsn, size=4)
-        try:
-            yield db
-        finally:
-            await db.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,24 +81,6 @@ class Service:
             log.critical("stopped with POSTs whose replies are not stored")
 
 
-class Wakes:
-    """Who is woken by what a write did, so that nothing in this process waits for its next look."""
-
-    def __init__(self) -> None:
-        self.place = asyncio.Event()
-        self.deliver = asyncio.Event()
-        self.ask = asyncio.Event()
-
-    def moved(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            if outcome.moved:
-                self.place.set()
-            if outcome.staged:
-                self.deliver.set()
-            if outcome.verdict == "hint":
-                self.ask.set()
-
-
 @contextlib.asynccontextmanager
 async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Service]:
     """A Callboard ready to run. A database that does not answer is waited for, up to a minute or
@@ -171,12 +96,13 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         )
         db = await Database.connect(dsn)
         stack.push_async_callback(db.close)
-        await _patiently(lambda: renew_secrets(db, at_rest, secrets), START_PATIENCE_SECONDS, stop)
+        await patiently(lambda: renew_secrets(db, at_rest, secrets), START_PATIENCE_SECONDS, stop)
         asker, client = http.Asker(), http.Deliverer(guard)
         stack.push_async_callback(asker.aclose)
         stack.push_async_callback(client.aclose)
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
         vault = Vault(at_rest, catalog.secret_fields())
+        await health.try_all(db)  # what they were paused for may have been put right
         submitter, sweeper = _senders(
             settings, db, configured, catalog, tokens, asker, wakes, vault
         )
@@ -189,8 +115,8 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             vault=vault,
             deadline=settings.callboard_deadline_seconds,
         )
-        state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator}
-        app = App(Door(receiver), state | {"submitter": submitter})
+        state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
+        app = App(Door(receiver), state)
         yield Service(
             settings=settings,
             db=db,
@@ -214,31 +140,39 @@ def _senders(
     vault: Vault,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
+    seen = Health(db, settings.callboard_in_flight)
     timing = Timing(
         lease=settings.callboard_lease_seconds,
         unconfirmed=settings.callboard_unconfirmed_seconds,
         give_up=settings.callboard_give_up_seconds,
     )
+    registration = Registration(
+        tokens=tokens, timing=timing, public_url=settings.callboard_public_url
+    )
     submitter = Submitter(
         db,
         configured,
-        tokens,
+        registration,
         timing,
         pace,
-        settings.callboard_public_url,
+        seen,
         wakes.moved,
+        wake=wakes.submit,
         vault=vault,
     )
     sweeper = Sweeper(
         db,
         configured,
-        asker,
+        Inquiry(asker, vault, total=min(ASK_SECONDS, timing.lease / 3)),
         pace,
-        lease=timing.lease,
-        give_up=timing.give_up,
+        seen,
+        patience=Patience(
+            lease=timing.lease, unconfirmed=timing.unconfirmed, give_up=timing.give_up
+        ),
         moved=wakes.moved,
+        lost=submitter.doubt,
         wake=wakes.ask,
-        vault=vault,
+        limits=Limits(per_second=settings.callboard_polls_per_second),
     )
     return submitter, sweeper
 

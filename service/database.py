@@ -5,8 +5,8 @@ Only this file and store/ touch SQL.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
@@ -101,17 +101,20 @@ class Database:
             raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
 
     async def rows(self, name: str, *values: Any) -> list[Row]:
-        """Runs the query `name` and returns its rows."""
-        try:
+        """Runs the query `name` and returns its rows. Raises StatementRefused too."""
+        with _told(name):
             async with self._connection() as connection:
                 return cast(list[Row], await connection.fetch(self.queries[name], *values))
-        except AWAY as fault:
-            if isinstance(fault, ValueError):  # asyncpg could not encode a value: our fault
-                raise
-            raise DatabaseAway(f"{name}: {type(fault).__name__}") from fault
-        except asyncpg.PostgresError as fault:
-            rule = getattr(fault, "constraint_name", None) or fault.sqlstate
-            raise StatementRefused(f"{name}: {type(fault).__name__} ({rule})") from None
+
+    async def together(self, *calls: tuple[str, Sequence[Any]]) -> list[list[Row]]:
+        """Runs several queries (name and values) in one transaction; the rows of each. Raises
+        StatementRefused too."""
+        with _told(" and ".join(name for name, _ in calls)):
+            async with self._connection() as connection, connection.transaction():
+                return [
+                    cast(list[Row], await connection.fetch(self.queries[name], *values))
+                    for name, values in calls
+                ]
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
@@ -129,6 +132,20 @@ class Database:
         """Runs the query `name` and returns its first row, or None."""
         rows = await self.rows(name, *values)
         return rows[0] if rows else None
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Raises what asyncpg raises as our own errors, without the rows that it would quote."""
+    try:
+        yield
+    except AWAY as fault:
+        if isinstance(fault, ValueError):  # asyncpg could not encode a value: our fault
+            raise
+        raise DatabaseAway(f"{what}: {type(fault).__name__}") from fault
+    except asyncpg.PostgresError as fault:
+        rule = getattr(fault, "constraint_name", None) or fault.sqlstate
+        raise StatementRefused(f"{what}: {type(fault).__name__} ({rule})") from None
 
 
 async def migrate(dsn: str) -> list[str]:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from service import ids, jsontext
-from service.job import ENDED, State
+from service.job import ENDED, STUCK_EVENT, State
 
 Row = Mapping[str, Any]
 SHORTENED_BYTES = 4096
@@ -57,25 +57,25 @@ def of_event(row: Row) -> dict[str, Any]:
     every try of one event tells the same, whatever has happened to the job since."""
     state = State(row["event_now"])
     at = row["event_at"]
-    submitted_at = _by(row["submitted_at"], at)
+    submitted_at = _by(row["event_submitted_at"], at)
     # What only the provider can have said must not appear in what was told before it spoke.
     heard = submitted_at is not None or row["event_source"] in ("callback", "poll")
     then = dict(row.items()) | {
         "state": state.value,
         "version": row["event_version"],
         "attempt": row["event_attempt"],
-        "stuck": False,
+        "stuck": row["stuck"],
         "late": row["event_was"] == State.EXPIRED and state == State.COMPLETED,
         "error": row["event_detail"],
         "progress": None,
-        "learnt_by": row["event_source"] if state in VERDICTS else None,
+        "learnt_by": _learnt_by(row["event_source"]) if state in VERDICTS else None,
         "provider_id": row["provider_id"] if heard else None,
         "actual": row["actual"] if state in VERDICTS else None,
         "submitted_at": submitted_at,
         "finished_at": at if state in ENDED else None,
     }
     return {
-        "type": f"job.{state}",
+        "type": STUCK_EVENT if row["stuck"] else f"job.{state}",
         "timestamp": moment(at),
         "data": {"job": of_job(then, shorten=True)},
     }
@@ -118,3 +118,8 @@ def _shortened(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shortened(item) for key, item in value.items()}
     return value
+
+
+def _learnt_by(source: str) -> str | None:
+    """Who told the end; nobody where it ended before it was sent."""
+    return None if source == "api" else source

@@ -85,9 +85,24 @@ def _visible(value: SecretStr) -> SecretStr:
     return value
 
 
+def _by_provider(value: Any) -> Any:
+    """`fal=20, relay=5` as numbers by name."""
+    pairs = [pair.partition("=") for pair in _split(value)] if isinstance(value, str) else value
+    if isinstance(value, str):
+        if not all(re.fullmatch(r"[a-z0-9_]+", name.strip()) for name, _, _ in pairs):
+            raise ValueError("must be like fal=20,relay=5")
+        return {name.strip(): number.strip() for name, _, number in pairs}
+    return value
+
+
 Url = Annotated[str, AfterValidator(_http_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+
+
+ByProvider = Annotated[
+    dict[str, Annotated[int, Field(ge=1, le=1_000_000)]], NoDecode, BeforeValidator(_by_provider)
+]
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -180,6 +195,8 @@ class Settings(_Read):
     callboard_unconfirmed_seconds: float = Field(default=10800, gt=0, allow_inf_nan=False)
     callboard_poll_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     callboard_lease_seconds: float = Field(default=60, ge=3, le=3600)
+    callboard_in_flight: ByProvider = Field(default={})
+    callboard_polls_per_second: float = Field(default=100, gt=0, le=100_000)
     callboard_url: Url | None = None
     callboard_api_key: Annotated[SecretStr, AfterValidator(_visible)] | None = None
 

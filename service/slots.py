@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from service.errors import DatabaseAway
@@ -49,3 +50,25 @@ class Slots:
             log.warning("a task was left undone, its lease will end: %s", fault)
         elif fault is not None:
             log.error("a task failed; its lease will end", exc_info=fault)
+
+
+class Allowance:
+    """How many more of each kind may be begun now, at so many a second: a second's worth at most
+    is saved up."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._saved: dict[str, tuple[float, float]] = {}
+
+    def left(self, kind: str, per_second: float) -> int:
+        """How many may be begun now."""
+        now, most = self._clock(), max(1.0, per_second)
+        saved, at = self._saved.get(kind, (most, now))
+        saved = min(most, saved + (now - at) * per_second)
+        self._saved[kind] = (saved, now)
+        return int(saved)
+
+    def take(self, kind: str) -> None:
+        """One more is begun."""
+        saved, at = self._saved.get(kind, (0.0, self._clock()))
+        self._saved[kind] = (saved - 1.0, at)

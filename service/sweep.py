@@ -6,118 +6,182 @@ deadline and the time to give up.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from service.database import Database
-from service.errors import CallboardError
-from service.http import Asker
+from service.health import Health, slow
 from service.ids import bucket_of, new_id
+from service.inquiry import Inquiry
 from service.job import ENDED, Charged, ErrorCode, JobError, State
 from service.pace import Pace, sparse_look
-from service.providers import Provider, Reply, Report
-from service.slots import Slots
-from service.store import agenda
+from service.providers import CancelAnswer, Provider, Report
+from service.slots import Allowance, Slots
+from service.store import agenda, events, jobs
 from service.store.advance import Move, Outcome, advance, new_event_id, reported
-from service.store.agenda import Due
-from service.vault import NO_SECRETS, Vault
+from service.store.agenda import Due, Turn
+from service.store.health import Room
 
-ASK_SECONDS = 20.0
 UNKNOWN_PROVIDER_SECONDS = 300.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much is asked at once: `in_flight` of all providers together and `each` of one, and
+    `per_second` of one."""
+
+    in_flight: int = 64
+    each: int = 32
+    per_second: float = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """The sweeper's clocks, in seconds: a lease, and how long an unconfirmed job and one that the
+    provider says it works on are waited for."""
+
+    lease: float
+    unconfirmed: float
+    give_up: float
+
+
 class Sweeper:
-    """Claims due jobs and asks after them, `in_flight` at once. `moved` hears of every move."""
+    """Claims due jobs and asks after them. `moved` hears of every move, `lost` of jobs that were
+    being sent by somebody who has gone."""
 
     def __init__(
         self,
         db: Database,
         providers: Mapping[str, Provider],
-        asker: Asker,
+        inquiry: Inquiry,
         pace: Pace,
+        health: Health,
         *,
-        lease: float,
-        give_up: float,
+        patience: Patience,
         moved: Callable[[list[Outcome]], None],
+        lost: Callable[[Due], Awaitable[None]],
         wake: asyncio.Event,
-        in_flight: int = 32,
-        vault: Vault = NO_SECRETS,
+        limits: Limits,
     ) -> None:
         self._db = db
         self._providers = providers
-        self._asker = asker
+        self._inquiry = inquiry
         self._pace = pace
-        self._lease = lease
-        self._give_up = give_up
+        self._health = health
+        self._patience = patience
         self._moved = moved
-        self._vault = vault
+        self._lost = lost
+        self._limits = limits
+        self._asking: Counter[str] = Counter()
+        self._allowance = Allowance()
         self.wake = wake
-        self.slots = Slots(in_flight, wake)
+        self.slots = Slots(limits.in_flight, wake)
 
     async def step(self) -> bool:
         """Claims as many due jobs as there are free places and starts asking after them. False: a
         place that becomes free wakes the loop. Raises DatabaseAway."""
         if not self.slots.free:
             return False
-        for due in await agenda.claim_asks(
-            self._db, limit=self.slots.free, lease_seconds=self._lease
-        ):
-            self.slots.start(self._settle(due))
+        rooms = await self._health.rooms()
+        turns = [turn for room in rooms.values() if (turn := self._turn(room)).places > 0]
+        if not turns:
+            return False
+        claimed = await agenda.claim_asks(
+            self._db, limit=self.slots.free, lease_seconds=self._patience.lease, turns=turns
+        )
+        for due in claimed:
+            self._asking[due.provider] += 1
+            self._allowance.take(due.provider)
+            self.slots.start(self._counted(due))
         return False
 
     async def finish(self) -> None:
         """Ends the polls under way; their leases run out, and another look follows."""
         await self.slots.cancel()
 
+    def _turn(self, room: Room) -> Turn:
+        slowly = slow(room)
+        each, per_second = self._limits.each, self._limits.per_second
+        free = (1 if slowly else each) - self._asking[room.provider]
+        left = self._allowance.left(room.provider, 1.0 if slowly else per_second)
+        return Turn(provider=room.provider, places=min(free, left))
+
+    async def _counted(self, due: Due) -> None:
+        try:
+            await self._settle(due)
+        finally:
+            self._asking[due.provider] -= 1
+
     async def _settle(self, due: Due) -> None:
         provider = self._providers.get(due.provider)
-        if due.task == "give_up" or due.attempt.provider_id is None:
-            await self._expire(due, _unconfirmed_error(due))
+        if due.task == "sending":
+            await self._lost(due)
+        elif due.task == "give_up" or due.attempt.provider_id is None:
+            await self._doubt(due)
         elif provider is None:
             note = f"provider {due.provider} has no key: not asked"
             await self._finish(due, Report(state=None, note=note), UNKNOWN_PROVIDER_SECONDS, None)
         else:
             await self._ask(provider, due)
 
+    async def _doubt(self, due: Due) -> None:
+        """An unconfirmed job: told when it is overdue, and given up in its own time."""
+        left = self._patience.unconfirmed - (due.age or 0.0)
+        if left > 0:
+            await self._tell_stuck(due, due.version)
+            await agenda.finish_ask(self._db, due, again_in=left)
+        else:
+            await self._expire(due, _unconfirmed_error())
+
     async def _ask(self, provider: Provider, due: Due) -> None:
+        due = await self._cancel(provider, due)
         began = time.monotonic()
-        report = await self._poll(provider, due)
+        heard = await self._inquiry.ask(provider, due.attempt, due.secrets)
         took = round((time.monotonic() - began) * 1000)
+        await self._health.asked(provider.name, reached=heard.reached, denied=heard.denied)
+        report = _canceled(due) if _ended_by_cancel(due, heard.report) else heard.report
         pause = self._pause(provider, due)
+        version: int | None = due.version
         if report.state not in ENDED and self._too_late(due, report):
             await self._expire(due, _expired_error(report), late=provider.late_seconds)
+            version = None
         elif report.state is not None and report.state is not due.state:
-            move = reported(
-                report,
-                provider,
-                job_id=due.attempt.job_id,
-                attempt=due.attempt.number,
-                source="poll",
-                due_in=pause,
-            )
-            self._moved(await advance(self._db, [move]))
+            version = await self._tell(provider, due, report, pause)
+        if report.state not in ENDED and version is not None:
+            await self._tell_stuck(due, version)
         over = report.state in ENDED or _late_window_over(due, provider)
         await self._finish(due, report, None if over else pause, took)
 
-    async def _poll(self, provider: Provider, due: Due) -> Report:
-        """The provider's word; a Report without a state where it could not be had."""
-        conversation = provider.poll(due.attempt)
-        try:
-            request = next(conversation)
-            while True:
-                reply: Reply = await self._asker.ask(
-                    request,
-                    origin=provider.origin,
-                    credentials=provider.credentials(),
-                    total=min(ASK_SECONDS, self._lease / 3),
-                )
-                said = self._vault.cleared(provider.name, reply.content, due.secrets)
-                request = conversation.send(replace(reply, content=said))
-        except StopIteration as end:
-            report: Report = end.value
-            return report
-        except CallboardError as fault:
-            return Report(state=None, note=f"no answer: {fault}")
+    async def _tell(self, provider: Provider, due: Due, report: Report, pause: float) -> int | None:
+        """Moves the job as reported; its version then, None where it did not move."""
+        move = reported(
+            report,
+            provider,
+            job_id=due.attempt.job_id,
+            attempt=due.attempt.number,
+            source="poll",
+            due_in=pause,
+        )
+        (outcome,) = await advance(self._db, [move])
+        self._moved([outcome])
+        return outcome.version
+
+    async def _cancel(self, provider: Provider, due: Due) -> Due:
+        """Asks for the end that somebody wants, until that is answered."""
+        if not due.canceling or due.cancel_answer is not None or not provider.cancels:
+            return due
+        answer = await self._inquiry.cancel(provider, due.attempt)
+        if answer is None:
+            return due
+        await jobs.answer_cancel(self._db, due.attempt.job_id, due.attempt.number, answer)
+        return replace(due, cancel_answer=answer)
+
+    async def _tell_stuck(self, due: Due, version: int) -> None:
+        """Tells, once, that the job is overdue, where it is."""
+        overdue = due.age is not None and due.age > due.deadline_seconds
+        if overdue and not due.told_stuck and due.state not in ENDED:
+            self._moved(await events.tell_stuck(self._db, due.attempt.job_id, version))
 
     def _pause(self, provider: Provider, due: Due) -> float:
         if due.state is State.EXPIRED:
@@ -129,7 +193,7 @@ class Sweeper:
         the time to give up whatever it says."""
         if due.age is None or due.state is State.EXPIRED:
             return False
-        return due.age > self._give_up or (report.gone and due.age > due.deadline_seconds)
+        return due.age > self._patience.give_up or (report.gone and due.age > due.deadline_seconds)
 
     async def _expire(self, due: Due, error: JobError, *, late: float | None = None) -> None:
         """Ends the job without a verdict. With `late` seconds left in which the provider may still
@@ -143,7 +207,7 @@ class Sweeper:
             expected=due.version,
             now=State.EXPIRED,
             error=error,
-            task="poll",
+            task="late",
             due_in=sparse_look() if late else None,
         )
         self._moved(await advance(self._db, [move]))
@@ -158,16 +222,36 @@ class Sweeper:
             poll_id=new_id(bucket_of(due.attempt.job_id)),
             duration_ms=took or 0,
             said=report.state,
-            note=report.note,
+            note=_note(due, report),
             progress=report.progress,
         )
+
+
+def _note(due: Due, report: Report) -> str | None:
+    asked = f"asked to cancel: {due.cancel_answer or 'no answer yet'}" if due.canceling else None
+    return "; ".join(part for part in (asked, report.note) if part) or None
+
+
+def _ended_by_cancel(due: Due, report: Report) -> bool:
+    """Whether a provider that took the cancel no longer knows the render: it was still queued."""
+    return due.cancel_answer == CancelAnswer.REQUESTED and report.gone and due.state not in ENDED
+
+
+def _canceled(due: Due) -> Report:
+    error = JobError(
+        code=ErrorCode.CANCELED,
+        message=f"{due.provider} took the cancel, and no longer knows the job",
+        retryable=True,
+        charged=Charged.UNKNOWN,
+    )
+    return Report(state=State.CANCELED, error=error)
 
 
 def _late_window_over(due: Due, provider: Provider) -> bool:
     return due.ended_for is not None and due.ended_for > provider.late_seconds
 
 
-def _unconfirmed_error(due: Due) -> JobError:
+def _unconfirmed_error() -> JobError:
     return JobError(
         code=ErrorCode.SUBMISSION_UNCONFIRMED,
         message="sent, and neither a reply nor a callback ever came",

@@ -15,14 +15,13 @@ from service.create import Creator
 from service.database import Database
 from service.encryption import AtRest
 from service.guard import Guard
-from service.pace import Pace
 from service.providers import Provider, fal
 from service.receive import Receiver
 from service.signature import Keys
 from service.store import access
-from service.submit import Submitter, Timing
 from service.tokens import Tokens
 from service.vault import Vault
+from service.wakes import Wakes
 from service.web.app import App
 from service.web.callbacks import Door
 
@@ -66,23 +65,14 @@ def creator(
 
 
 def app(db: Database, making: Creator | None = None) -> App:
-    """The app as `serve` wires it; its submitter stands still."""
+    """The app as `serve` wires it, without anybody at work behind it."""
     making = making or creator(db)
-    submitter = Submitter(
-        db,
-        making.providers,
-        Tokens(SECRETS),
-        Timing(lease=60.0, unconfirmed=10800.0, give_up=86400.0),
-        Pace(catalog=making.catalog),
-        None,
-        lambda outcomes: None,
-    )
     state = {
         "db": db,
         "guard": making.guard,
         "at_rest": AtRest(SECRETS),
         "creator": making,
-        "submitter": submitter,
+        "wakes": Wakes(),
     }
     return App(Door(receiver(db, making.providers)), state)
 

@@ -15,6 +15,8 @@ from service.embedded import attached
 TABLES = (
     *("delivery_tries", "deliveries", "subscriptions", "callbacks", "polls", "feed", "unplaced"),
     *(
+        "operator_actions",
+        "provider_health",
         "agenda",
         "job_secrets",
         "idempotency_keys",

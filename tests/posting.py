@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -12,10 +12,14 @@ from scene import SECRETS
 
 from service.catalog import Catalog
 from service.database import Database
+from service.health import Health
 from service.pace import Pace
 from service.providers import Provider, fal
-from service.submit import Submitter, Timing
+from service.registration import Registration
+from service.submission import Timing
+from service.submit import Submitter
 from service.tokens import Tokens
+from service.vault import NO_SECRETS, Vault
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TOKENS = Tokens(SECRETS)
@@ -52,11 +56,25 @@ def provider(url: str) -> Provider:
     return built
 
 
-def submitter(db: Database, one: Provider, **timing: float) -> Submitter:
+def submitter(
+    db: Database,
+    one: Provider,
+    *,
+    vault: Vault = NO_SECRETS,
+    most: Mapping[str, int] | None = None,
+    **timing: float,
+) -> Submitter:
     clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
-    pace = Pace(catalog=Catalog.load())
     return Submitter(
-        db, {one.name: one}, TOKENS, clocks, pace, "https://board.example", lambda moved: None
+        db,
+        {one.name: one},
+        Registration(tokens=TOKENS, timing=clocks, public_url="https://board.example"),
+        clocks,
+        Pace(catalog=Catalog.load()),
+        Health(db, most),
+        lambda moved: None,
+        wake=asyncio.Event(),
+        vault=vault,
     )
 
 

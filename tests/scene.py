@@ -27,6 +27,7 @@ WAYS: dict[State, list[tuple[State, str]]] = {
     S.CANCELED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.CANCELED, "poll")],
     S.EXPIRED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.EXPIRED, "sweep")],
 }
+TASKS = {S.SUBMITTING: "sending", S.UNCONFIRMED: "give_up", S.EXPIRED: "late"}
 OURS = {S.SUBMITTING, S.UNCONFIRMED, S.EXPIRED}
 
 
@@ -68,7 +69,7 @@ async def make_job(
             was=was if now in OURS else None,
             source=source,
             provider_id=provider_id if now is S.SUBMITTED else None,
-            task="submit" if now is S.SUBMITTING else "poll",
+            task=TASKS.get(now, "poll"),
             due_in=1500.0 if now not in (S.COMPLETED, S.FAILED, S.CANCELED) else None,
         )
         assert outcome.moved, (was, now)

@@ -55,7 +55,7 @@ def empty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def plain(default: Any) -> str:
     """A default as `.env.example` prints it."""
-    if default is None or default == ():
+    if default is None or default in ((), {}):
         return "none"
     return f"{default:g}" if isinstance(default, float) else str(default)
 

@@ -73,7 +73,7 @@ def test_addresses_are_built_from_owner_and_app(model: str, app: str) -> None:
     assert conversation.send(reply(200, DONE)).url == base
     cancel = FAL.cancel(about)
     assert cancel is not None
-    assert cancel.url == f"{base}/cancel"
+    assert next(cancel).url == f"{base}/cancel"
 
 
 @pytest.mark.parametrize(

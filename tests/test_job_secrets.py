@@ -13,10 +13,11 @@ import httpx
 import pytest
 import signing
 from nacl.signing import SigningKey
+from posting import ACCEPTED, Talk, answering, submitter
 from pydantic import SecretStr
 from raw_server import Server, serving
 from scene import SECRETS, job_row, make_app, rows_of
-from test_submit import ACCEPTED, Talk, answering
+from sweeping import sweeper_of
 
 from service import ids
 from service.assembly import renew_secrets
@@ -28,13 +29,10 @@ from service.errors import SettingInvalid
 from service.guard import Guard
 from service.http import Asker, Deliverer
 from service.job import State
-from service.pace import Pace
 from service.providers import fal
 from service.receive import Answer, Call, Receiver
 from service.signature import Keys
 from service.store import access
-from service.submit import Submitter, Timing
-from service.sweep import Sweeper
 from service.tokens import Tokens
 from service.vault import Vault
 
@@ -105,16 +103,7 @@ def provider(url: str) -> fal.Fal:
 
 async def submitted(db: Database, talk: Talk, vault: Vault = VAULT) -> Server:
     async with serving(talk) as server:
-        sender = Submitter(
-            db,
-            {"fal": provider(server.origin)},
-            TOKENS,
-            Timing(lease=60.0, unconfirmed=600.0, give_up=3600.0),
-            Pace(catalog=CATALOG),
-            "https://board.example",
-            lambda moved: None,
-            vault=vault,
-        )
+        sender = submitter(db, provider(server.origin), vault=vault)
         await sender.step()
         await sender.finish()
         return server
@@ -184,17 +173,7 @@ async def test_a_poll_that_repeats_it_ends_the_job_without_it(
         await answering("200 OK" if "status" in body else "422 No", body)(reader, writer)
 
     async with serving(talk) as server:
-        sweeper = Sweeper(
-            db,
-            {"fal": provider(server.origin)},
-            asker,
-            Pace(catalog=CATALOG),
-            lease=60.0,
-            give_up=86400.0,
-            moved=lambda outcomes: None,
-            wake=asyncio.Event(),
-            vault=VAULT,
-        )
+        sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker, vault=VAULT)
         await sweeper.step()
         await sweeper.slots.drain()
     await asker.aclose()

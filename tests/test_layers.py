@@ -15,6 +15,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault"),
     (2, "store store/* providers/* providers/*/*"),
+    (2, "health inquiry opening registration submission wakes"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
     (6, "__main__ commands commands/* commands/*/*"),

@@ -6,7 +6,7 @@ replies as they go over the wire, and the value to `expect`, less the fields at 
 `settings` are the provider's, beside its key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,7 @@ from service.job import JobError
 from service.providers import (
     Accepted,
     Attempt,
+    CancelAnswer,
     Provider,
     Refused,
     Reply,
@@ -42,6 +43,7 @@ WORDS = {
     Unclear: "unclear",
     Report: "report",
     Signed: "signed",
+    CancelAnswer: "cancel",
 }
 
 
@@ -114,17 +116,17 @@ def played(built: Provider, cassette: Cassette) -> Any:
     """Plays the exchange: every request must be as told; the value that was read comes back."""
     about, steps = attempt(cassette["attempt"]), cassette["exchange"]
     if cassette["reads"] == "poll":
-        return polled(built, about, steps)
+        return carried(built.poll(about), steps)
     if cassette["reads"] == "cancel":
-        assert built.cancel(about) == (request(steps[0]["request"]) if steps else None)
-        return None
+        asked = built.cancel(about)
+        return carried(asked, steps) if asked is not None else None
     step = steps[0]
     assert built.submission(about, cassette["callback_url"]) == request(step["request"])
     return built.read_submission(reply(step["reply"]))
 
 
-def polled(built: Provider, about: Attempt, steps: list[Cassette]) -> Report:
-    conversation, left = built.poll(about), iter(steps)
+def carried(conversation: Generator[Request, Reply, Any], steps: list[Cassette]) -> Any:
+    left = iter(steps)
     try:
         asked = next(conversation)
         for step in left:
@@ -132,8 +134,7 @@ def polled(built: Provider, about: Attempt, steps: list[Cassette]) -> Report:
             asked = conversation.send(reply(step["reply"]))
     except StopIteration as end:
         assert list(left) == [], "the cassette has more than was asked for"
-        report: Report = end.value
-        return report
+        return end.value
     raise AssertionError(f"one request more than the cassette has: {asked.url}")
 
 

@@ -21,6 +21,7 @@ from posting import (
 from pydantic import SecretStr
 from raw_server import serving
 from scene import job_row, make_app, make_job, move, rows_of
+from sweeping import looked_after
 
 from service.database import Database
 from service.job import State
@@ -113,6 +114,7 @@ async def test_an_attempt_that_is_sent_again_carries_the_same_token(
     for talk in (answering("429 Slow", {}), ACCEPTED):
         async with sending(db, talk) as (submits, server):
             await db.pool.execute("update agenda set due_at = now()")
+            await db.pool.execute("update provider_health set paused_until = now()")
             await one_round(submits)
             sent += [request.split(b" ")[1] for request in server.requests]
     assert len(sent) == 2
@@ -122,7 +124,7 @@ async def test_an_attempt_that_is_sent_again_carries_the_same_token(
 async def test_killed_between_the_claim_and_the_move_it_is_still_queued(
     db: Database, job: UUID
 ) -> None:
-    claimed = await db.rows("claim_submits", 10, 60.0, ["fal"])
+    claimed = await db.rows("claim_submits", 10, 60.0, ["fal"], [10], [False])
     assert [row["job_id"] for row in claimed] == [job]
     async with sending(db, ACCEPTED) as (submits, server):
         await one_round(submits)
@@ -137,14 +139,19 @@ async def test_killed_between_the_move_and_the_reply_it_becomes_unconfirmed_and_
     db: Database, job: UUID
 ) -> None:
     await move(
-        db, job, now=State.SUBMITTING, was=State.QUEUED, source="submit", task="submit", due_in=60.0
+        *(db, job),
+        now=State.SUBMITTING,
+        was=State.QUEUED,
+        source="submit",
+        task="sending",
+        due_in=60.0,
     )
     async with sending(db, ACCEPTED) as (submits, server):
-        await one_round(submits)
+        await looked_after(db, submits)
         assert (await job_row(db, job))["state"] == "submitting", "the lease holds"
         await db.pool.execute("update agenda set due_at = now(), lease_until = now()")
-        await one_round(submits)
-        await one_round(submits)
+        await looked_after(db, submits)
+        await looked_after(db, submits)
     assert server.requests == []
     row = await job_row(db, job)
     assert row["state"] == "unconfirmed"

@@ -10,12 +10,11 @@ import pytest
 from pydantic import SecretStr
 from raw_server import Server, Talk, serving
 from scene import job_row, make_app, make_job, rows_of
+from sweeping import one_round, sweeper_of
 
-from service.catalog import Catalog
 from service.database import Database
 from service.http import Asker
 from service.job import State
-from service.pace import Pace
 from service.providers import fal
 from service.sweep import Sweeper
 
@@ -70,21 +69,7 @@ def sweeper_at(db: Database, url: str, *, give_up: float = 86400.0) -> Sweeper:
     provider = fal.build(fal.Settings(fal_key=SecretStr("id:secret"), fal_queue_url=url))
     assert provider is not None
     opened.append(Asker())
-    return Sweeper(
-        db,
-        {"fal": provider},
-        opened[-1],
-        Pace(catalog=Catalog.load()),
-        lease=60.0,
-        give_up=give_up,
-        moved=lambda outcomes: None,
-        wake=asyncio.Event(),
-    )
-
-
-async def one_round(sweeper: Sweeper) -> None:
-    await sweeper.step()
-    await sweeper.slots.drain()
+    return sweeper_of(db, {"fal": provider}, opened[-1], give_up=give_up)
 
 
 async def due_job(db: Database, state: State = State.SUBMITTED) -> UUID:
@@ -194,7 +179,7 @@ async def test_a_job_is_asked_once_at_a_time(db: Database) -> None:
 
 async def test_a_poll_whose_asker_died_is_made_again_when_its_lease_ends(db: Database) -> None:
     job = await due_job(db)
-    assert len(await db.rows("claim_asks", 10, 60.0)) == 1
+    assert len(await db.rows("claim_asks", 10, 60.0, ["fal"], [10])) == 1
     async with asking(db, status=DONE, result=RESULT) as (sweeper, server):
         await one_round(sweeper)
         assert server.requests == []
@@ -270,7 +255,7 @@ async def test_an_unconfirmed_job_is_given_up_at_its_own_time_and_a_callback_sti
     db: Database,
 ) -> None:
     job = await make_job(db, await make_app(db), State.UNCONFIRMED)
-    await db.pool.execute("update agenda set due_at = now(), task = 'give_up'")
+    await age(db, job, 10801.0)
     async with asking(db, status=RUNNING) as (sweeper, server):
         await one_round(sweeper)
     assert server.requests == []
@@ -284,6 +269,7 @@ async def test_an_unconfirmed_job_is_given_up_at_its_own_time_and_a_callback_sti
 async def test_a_provider_without_a_key_keeps_its_jobs(db: Database) -> None:
     job = await due_job(db)
     await db.pool.execute("update jobs set provider = 'gone'")
+    await db.pool.execute("update agenda set provider = 'gone'")
     await one_round(sweeper_at(db, "http://127.0.0.1:9"))
     assert (await job_row(db, job))["state"] == "submitted"
     assert "no key" in (await rows_of(db, "polls", job))[0]["note"]

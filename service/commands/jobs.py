@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from service import ids, jsontext
-from service.assembly import opened
 from service.commands import timeline
 from service.commands.failures import DONE, FAILED
 from service.commands.local import LocalJobs
@@ -19,6 +18,7 @@ from service.commands.timeline import JobSource
 from service.errors import NotFound, SettingInvalid
 from service.http import Asker
 from service.job import State
+from service.opening import opened
 from service.settings import Settings
 from service.web.access import DEFAULT_PER_PAGE, MOST_PER_PAGE
 

@@ -8,12 +8,12 @@ import typer
 
 from service import ids, jsontext
 from service import settings as environment
-from service.assembly import opened
 from service.commands.tables import moment as shown_moment
 from service.commands.tables import show_table
 from service.document import moment
 from service.encryption import AtRest
 from service.errors import InvalidRequest, NotFound
+from service.opening import opened
 from service.settings import Settings
 from service.store import access
 from service.web.subscriptions import new_secret

@@ -129,6 +129,14 @@ class Report:
     gone: bool = False
 
 
+class CancelAnswer(StrEnum):
+    """What a provider answers when it is asked to end a render."""
+
+    REQUESTED = "requested"  # it will try; how the render ends is told as ever
+    TOO_LATE = "too_late"  # it has ended already
+    UNKNOWN = "unknown"  # it does not know the render
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
     """A callback's signature, taken apart: Ed25519 over `message`.
@@ -179,8 +187,9 @@ class Provider(Protocol):
         """Asks for news: yields requests, is sent their replies, returns the Report."""
         ...
 
-    def cancel(self, attempt: Attempt) -> Request | None:
-        """The request that asks for an end; None where there is no cancel, or no id yet."""
+    def cancel(self, attempt: Attempt) -> Generator[Request, Reply, CancelAnswer | None] | None:
+        """Asks for an end: yields requests, is sent their replies, returns the answer (None: it
+        must be asked again). None where there is no cancel, or no id yet."""
         ...
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from service import jsontext
-from service.database import Database
+from service.database import Database, Row
 from service.ids import bucket_of, new_id
 from service.job import JobError, State
 from service.providers import Progress, Provider, Report
@@ -31,7 +31,8 @@ class Move:
     """One item of `advance`; sql/queries/advance.sql says what each field does there.
 
     `due_in` is in seconds: when the job's agenda row is due next (`task` says for what), or None
-    to leave it. `event_id` names the move: asked for after a lost answer.
+    to leave it. `to_attempt` is the attempt that the job has from then on, made where there is
+    none (None: the one it has). `event_id` names the move: asked for after a lost answer.
     """
 
     job_id: UUID | None
@@ -52,13 +53,15 @@ class Move:
     ask: bool = False
     task: str | None = None
     due_in: float | None = None
+    to_attempt: int | None = None
     call: InboundCall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one Move: `moved` false is "not now", and `state` where the job stands (None:
-    we do not have it). `staged`: there are new deliveries to make."""
+    we do not have it). `staged`: there are new deliveries to make. `canceling`: somebody asked
+    for the job's end."""
 
     verdict: str
     moved: bool
@@ -66,6 +69,7 @@ class Outcome:
     state: State | None
     version: int | None
     staged: bool
+    canceling: bool = False
 
 
 def new_event_id(job_id: UUID) -> UUID:
@@ -110,21 +114,23 @@ def reported(
 async def advance(db: Database, moves: Sequence[Move]) -> list[Outcome]:
     """Puts `moves` to the database in one statement, one round trip; a job stands at most once
     among them. The outcomes come in the order of the moves. Raises DatabaseAway."""
-    rows = await db.rows("advance", *_columns(moves))
-    return [
-        Outcome(
-            verdict=row["verdict"],
-            moved=row["moved"],
-            was=None if row["was"] is None else State(row["was"]),
-            state=None if row["state"] is None else State(row["state"]),
-            version=row["version"],
-            staged=row["staged"],
-        )
-        for row in rows
-    ]
+    return [outcome_of(row) for row in await db.rows("advance", *columns(moves))]
 
 
-def _columns(moves: Sequence[Move]) -> list[list[Any] | None]:
+def outcome_of(row: Row) -> Outcome:
+    """The Outcome in one row of the statement's answer."""
+    return Outcome(
+        verdict=row["verdict"],
+        moved=row["moved"],
+        was=None if row["was"] is None else State(row["was"]),
+        state=None if row["state"] is None else State(row["state"]),
+        version=row["version"],
+        staged=row["staged"],
+        canceling=row["canceling"],
+    )
+
+
+def columns(moves: Sequence[Move]) -> list[list[Any] | None]:
     """The statement's arrays; one without any value goes as null, which `unnest` fills up: most
     are so, and asyncpg looks at every element."""
     calls = [move.call for move in moves]
@@ -154,6 +160,7 @@ def _columns(moves: Sequence[Move]) -> list[list[Any] | None]:
         [call and call.body for call in calls],
         [_json(move.outputs) for move in moves],
         [move.expected for move in moves],
+        [move.to_attempt for move in moves],
     ]
     return [None if all(value is None for value in column) else column for column in columns]
 

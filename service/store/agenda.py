@@ -10,13 +10,16 @@ from service.database import Database
 from service.job import State
 from service.providers import Attempt, Progress
 
+WATCHED_SECONDS = 3.0  # the longest pause between polls of a job that somebody waits for
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """A job whose turn has come, under our lease. `tries` counts the leases since it last moved.
 
     `age` is the time since the attempt's POST, `ended_for` since its end, both in seconds.
-    `secrets` is what its input, which has *** there, holds in secret, encrypted.
+    `secrets` is what its input, which has *** there, holds in secret, encrypted. `canceling`:
+    somebody asked for its end, to which the provider said `cancel_answer`.
     """
 
     task: str
@@ -30,20 +33,58 @@ class Due:
     secrets: bytes | None = None
     age: float | None = None
     ended_for: float | None = None
+    canceling: bool = False
+    cancel_answer: str | None = None
+    told_stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """How many of a provider's jobs may be taken up now; `trial`: one, to see how it fares."""
+
+    provider: str
+    places: int
+    trial: bool = False
 
 
 async def claim_submits(
-    db: Database, *, limit: int, lease_seconds: float, providers: Sequence[str]
+    db: Database, *, limit: int, lease_seconds: float, turns: Sequence[Turn]
 ) -> list[Due]:
-    """Leases up to `limit` jobs of these providers that are due to be submitted."""
-    rows = await db.rows("claim_submits", limit, lease_seconds, list(providers))
+    """Leases up to `limit` jobs that are due to be submitted, of each provider as its turn says."""
+    rows = await db.rows(
+        "claim_submits",
+        limit,
+        lease_seconds,
+        [turn.provider for turn in turns],
+        [turn.places for turn in turns],
+        [turn.trial for turn in turns],
+    )
     return [_due(row, task="submit") for row in rows]
 
 
-async def claim_asks(db: Database, *, limit: int, lease_seconds: float) -> list[Due]:
-    """Leases up to `limit` jobs that are due to be asked after or given up."""
-    rows = await db.rows("claim_asks", limit, lease_seconds)
-    return [_due(row, task=row["task"], age=row["age"], ended_for=row["ended_for"]) for row in rows]
+async def claim_asks(
+    db: Database, *, limit: int, lease_seconds: float, turns: Sequence[Turn]
+) -> list[Due]:
+    """Leases up to `limit` jobs that are due to be asked after or given up, of each provider as
+    its turn says."""
+    rows = await db.rows(
+        "claim_asks",
+        limit,
+        lease_seconds,
+        [turn.provider for turn in turns],
+        [turn.places for turn in turns],
+    )
+    return [
+        _due(
+            row,
+            task=row["task"],
+            age=row["age"],
+            ended_for=row["ended_for"],
+            told_stuck=row["told_stuck"],
+            cancel_answer=row["cancel_answer"],
+        )
+        for row in rows
+    ]
 
 
 def _due(row: Mapping[str, Any], **more: Any) -> Due:
@@ -53,6 +94,7 @@ def _due(row: Mapping[str, Any], **more: Any) -> Due:
         tries=row["tries"],
         state=State(row["state"]),
         version=row["version"],
+        canceling=row["canceling"],
         secrets=row["secrets"],
         provider=row["provider"],
         deadline_seconds=row["deadline_seconds"],
@@ -97,7 +139,13 @@ async def finish_ask(
         said,
         note,
         shown,
+        WATCHED_SECONDS,
     )
+
+
+async def watch(db: Database, job_id: UUID, *, seconds: float) -> None:
+    """Somebody waits for the job for the next `seconds`: it is asked after every few of them."""
+    await db.rows("watch_job", job_id, seconds, WATCHED_SECONDS)
 
 
 async def delay_submit(db: Database, due: Due, *, seconds: float) -> None:

@@ -72,7 +72,7 @@ async def create(request: Request) -> Response:
     if body.dry_run:
         return _dry(request.state.creator.prepare(wanted))
     job_id, replayed = await request.state.creator.create(wanted)
-    request.state.submitter.wake.set()
+    request.state.wakes.submit.set()
     try:
         row = await _wait(request, job_id, wait)
     except DatabaseAway:

@@ -2,7 +2,8 @@
 -- The one statement that moves jobs. Each item names a job, the attempt it is about and where the
 -- job should stand (`now`, null for none). With `was` the job must stand just there, and at the
 -- version `expected` where that is given; without, the move is the provider's word and must be one
--- that the provider may make. Rows are locked in id order; a job stands at most once among the
+-- that the provider may make. With `to_attempt` the job has that attempt from then on, which is made
+-- where there is none. Rows are locked in id order; a job stands at most once among the
 -- items; sent again, it changes nothing. One row comes back per item; `moved` false means "not
 -- now", and `state` says where the job stands (null: we do not have it).
 with clock as materialized (select now() as at),
@@ -12,19 +13,21 @@ item as materialized (
         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[],
         $14::boolean[], $15::text[], $16::double precision[], $17::uuid[], $18::text[],
         $19::text[], $20::text[], $21::text[], $22::text[], $23::bytea[], $24::text[],
-        $25::integer[]
+        $25::integer[], $26::integer[]
     ) with ordinality as item (
         job_id, attempt, was, now, event_id, source, provider_id,
         urls, token_key, output, error, progress, actual,
         ask, task, due_in, callback_id, provider,
         verdict, reason, address, headers, body, outputs,
-        expected, n)
+        expected, to_attempt, n)
 ),
 locked as materialized (
-    select id, state, attempt, version from jobs where id = any ($1::uuid[]) order by id for update
+    select id, state, attempt, version, cancel_requested_at is not null as canceling
+    from jobs where id = any ($1::uuid[]) order by id for update
 ),
 matched as materialized ( -- `attempts` as of the statement's start: enough for what it decides
-    select item.*, locked.state, locked.version, locked.attempt = item.attempt as current,
+    select item.*, locked.state, locked.version, locked.canceling,
+           locked.attempt = item.attempt as current,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
            coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
                or starts_with(attempts.disagreement::text, '{"now" : "' || item.now || '"'), false)
@@ -46,19 +49,29 @@ seen as materialized (
 moved as (
     update jobs set
         state = seen.now, version = jobs.version + 1,
+        attempt = coalesce(seen.to_attempt, jobs.attempt),
+        cancel_requested_at = case when seen.to_attempt is null then jobs.cancel_requested_at end,
+        told_stuck_at = case when seen.now <> 'queued' then jobs.told_stuck_at end,
         error = seen.error::json, progress = seen.progress::json,
         posted_at = case seen.now when 'submitting' then clock.at when 'queued' then null
             else jobs.posted_at end,
         submitted_at = case when seen.now in ('submitted', 'running', 'completed')
-            then coalesce(jobs.submitted_at, clock.at) else jobs.submitted_at end,
+            then coalesce(jobs.submitted_at, clock.at)
+            when seen.now <> 'queued' then jobs.submitted_at end,
         finished_at = case when seen.now in ('completed', 'failed', 'canceled', 'expired')
             then clock.at end,
         learnt_by = case when seen.now in ('completed', 'failed', 'canceled')
-            then seen.source end,
+            and seen.source <> 'api' then seen.source end,
         late = seen.state = 'expired' and seen.now = 'completed'
     from seen, clock where jobs.id = seen.job_id and seen.moves
     returning jobs.id, jobs.version, jobs.state, jobs.attempt, jobs.app_id, jobs.notify_hook,
-        seen.state as was, seen.event_id, seen.source, seen.error, seen.due_in, clock.at
+        jobs.provider, seen.state as was, seen.event_id, seen.source, seen.error, seen.due_in,
+        seen.to_attempt, clock.at
+),
+opened as (
+    insert into attempts (job_id, number)
+    select id, to_attempt from moved where to_attempt is not null
+    on conflict do nothing
 ),
 told as (
     update attempts set
@@ -119,12 +132,19 @@ dropped as ( -- it ended, and there is nothing left to ask
     delete from agenda using moved where agenda.job_id = moved.id and moved.due_in is null
         and moved.state in ('completed', 'failed', 'canceled', 'expired')
 ),
+started as ( -- an ended job's agenda was dropped; where one is left, `dated` has it
+    insert into agenda (job_id, task, provider, due_at)
+    select id, 'submit', provider, at from moved
+    where state = 'queued' and was in ('completed', 'failed', 'canceled', 'expired')
+    on conflict do nothing
+),
 dated as ( -- other rows than `dropped`: these have a date
     update agenda set
         task = case when seen.moves then coalesce(seen.task, agenda.task) else agenda.task end,
         tries = case when seen.moves then 0 else agenda.tries end,
         due_at = case
-            when not seen.moves or agenda.due_at < agenda.lease_until then clock.at
+            when not seen.moves or agenda.due_at < agenda.lease_until
+                or seen.canceling and seen.now in ('submitted', 'running') then clock.at
             else clock.at + make_interval(secs => seen.due_in) end,
         lease_until = case
             when not seen.moves then agenda.lease_until
@@ -135,6 +155,7 @@ dated as ( -- other rows than `dropped`: these have a date
 ),
 judged as (
     select n, job_id, attempt, callback_id, provider, address, headers, body, state, moves,
+           canceling, provider_id,
            case when verdict is not null then verdict
                 when state is null then 'ignored'
                 when foreign_id then 'refused'
@@ -151,13 +172,14 @@ judged as (
 ),
 kept as (
     insert into callbacks (id, provider, job_id, attempt, received_at, verdict, reason, address,
-                           headers, body)
+                           headers, body, provider_id)
     select callback_id, provider, job_id, attempt, clock.at, verdict, reason, address,
-           headers::json, body
+           headers::json, body, case when job_id is null then provider_id end
     from judged, clock where callback_id is not null
     on conflict (id) do nothing
 )
 select judged.verdict, judged.moves as moved, coalesce(moved.state, judged.state) as state,
        moved.version, judged.state as was,
-       exists (select from staged where staged.job_id = judged.job_id) as staged
+       exists (select from staged where staged.job_id = judged.job_id) as staged,
+       coalesce(judged.canceling, false) as canceling
 from judged left join moved on moved.id = judged.job_id order by judged.n;

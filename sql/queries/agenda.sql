@@ -1,13 +1,30 @@
 -- name: claim_submits
--- Leases the jobs whose turn to be submitted has come, oldest first. `submitting` among them: the
--- process that was about to POST is gone, and nobody knows whether it did.
+-- Leases the jobs whose turn to be submitted has come, each provider's oldest first, as many as it
+-- has places. Of a provider on trial ($5) only one, by one process at a time.
 with clock as materialized (select now() as at),
+room as materialized (
+    select * from unnest($3::text[], $4::integer[], $5::boolean[]) as room (provider, places, trial)
+),
+on_trial as (
+    update provider_health as health
+    set tried_until = clock.at + make_interval(secs => $2::double precision)
+    from room, clock
+    where room.trial and health.provider = room.provider
+      and (health.tried_until is null or health.tried_until <= clock.at)
+      and exists (select from agenda
+                  where agenda.provider = room.provider and agenda.task = 'submit'
+                    and agenda.due_at <= (select at from clock))
+    returning health.provider
+),
 due as (
-    select job_id from agenda
-    where task = 'submit' and due_at <= (select at from clock)
-      and (lease_until is null or lease_until <= (select at from clock))
-      and provider = any ($3::text[])
-    order by due_at limit $1 for update skip locked
+    select turn.job_id from room cross join lateral (
+        select job_id from agenda
+        where agenda.provider = room.provider and task = 'submit'
+          and due_at <= (select at from clock)
+          and (lease_until is null or lease_until <= (select at from clock))
+        order by due_at limit least(room.places, $1) for update skip locked) as turn
+    where not room.trial or room.provider in (select provider from on_trial)
+    limit $1
 ),
 claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
@@ -17,19 +34,27 @@ claimed as (
     returning agenda.job_id, agenda.lease, agenda.tries
 )
 select claimed.job_id, claimed.lease, claimed.tries, jobs.state, jobs.version, jobs.attempt,
-       jobs.provider,
+       jobs.provider, jobs.cancel_requested_at is not null as canceling,
        jobs.model, jobs.input, jobs.deadline_seconds, job_secrets.stored as secrets
 from claimed join jobs on jobs.id = claimed.job_id
 left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: claim_asks
--- Leases the jobs that are due to be asked after or given up, most overdue first.
+-- Leases the jobs that are due to be asked after or given up, each provider's most overdue first,
+-- as many as it has places. `sending` among them: the process that was about to POST is gone, and
+-- nobody knows whether it did.
 with clock as materialized (select now() as at),
+room as materialized (
+    select * from unnest($3::text[], $4::integer[]) as room (provider, places)
+),
 due as (
-    select job_id from agenda
-    where task <> 'submit' and due_at <= (select at from clock)
-      and (lease_until is null or lease_until <= (select at from clock))
-    order by due_at limit $1 for update skip locked
+    select turn.job_id from room cross join lateral (
+        select job_id from agenda
+        where agenda.provider = room.provider and task <> 'submit'
+          and due_at <= (select at from clock)
+          and (lease_until is null or lease_until <= (select at from clock))
+        order by due_at limit least(room.places, $1) for update skip locked) as turn
+    limit $1
 ),
 claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
@@ -39,7 +64,8 @@ claimed as (
     returning agenda.job_id, agenda.task, agenda.lease, agenda.tries
 )
 select claimed.job_id, claimed.task, claimed.lease, claimed.tries, jobs.state, jobs.version,
-       jobs.attempt,
+       jobs.attempt, jobs.cancel_requested_at is not null as canceling, attempts.cancel_answer,
+       jobs.told_stuck_at is not null as told_stuck,
        jobs.provider, jobs.model, jobs.input, jobs.deadline_seconds,
        job_secrets.stored as secrets, attempts.provider_id,
        attempts.urls, extract(epoch from clock.at - jobs.posted_at)::double precision as age,
@@ -48,9 +74,51 @@ from claimed join jobs on jobs.id = claimed.job_id
 join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
 left join job_secrets on job_secrets.job_id = claimed.job_id cross join clock;
 
+-- name: rooms
+-- Every provider that has work or a history, how it has been answering, and how many of its jobs
+-- are in flight where it may have only so many ($2, by provider; counted up to that).
+with recursive clock as materialized (select now() as at),
+submits as ( -- from one provider to the next, by the index: the jobs between are not met
+    (select provider from agenda where task = 'submit' order by provider limit 1)
+    union all
+    select (select agenda.provider from agenda
+            where task = 'submit' and agenda.provider > submits.provider
+            order by agenda.provider limit 1)
+    from submits where submits.provider is not null
+),
+asks as (
+    (select provider from agenda where task <> 'submit' order by provider limit 1)
+    union all
+    select (select agenda.provider from agenda
+            where task <> 'submit' and agenda.provider > asks.provider
+            order by agenda.provider limit 1)
+    from asks where asks.provider is not null
+),
+known as (
+    select provider from submits where provider is not null
+    union select provider from asks where provider is not null
+    union select provider from provider_health
+    union select provider from unnest($1::text[]) as given (provider)
+),
+capped as (select * from unnest($1::text[], $2::integer[]) as capped (provider, most))
+select known.provider,
+       coalesce(health.failures, 0) as failures,
+       coalesce(health.ask_failures, 0) as ask_failures, coalesce(health.pauses, 0) as pauses,
+       coalesce(health.paused_until > clock.at, false) as paused,
+       health.paused_at, health.paused_until, health.code, health.message, health.silent_since,
+       (select count(*) from (
+            select from agenda where agenda.provider = known.provider
+                and task <> 'submit' and task in ('sending', 'poll', 'give_up')
+            order by due_at limit capped.most) as flying)::integer as in_flight,
+       capped.most
+from known cross join clock
+left join provider_health as health on health.provider = known.provider
+left join capped on capped.provider = known.provider and capped.most is not null
+order by known.provider;
+
 -- name: finish_ask
--- Records one poll and gives the lease back: due again after $4 seconds, or at once where someone
--- asked for it meanwhile; dropped where $4 is null. A lease that ended meanwhile dates nothing,
+-- Records one poll and gives the lease back: due again after $4 seconds ($10 at most while somebody
+-- waits for the job), or at once where someone asked for it meanwhile; dropped where $4 is null. A lease that ended meanwhile dates nothing,
 -- nor does one that a move has ended: the move has given the date.
 with clock as materialized (select now() as at),
 dropped as (
@@ -59,6 +127,8 @@ dropped as (
 dated as (
     update agenda set lease_until = null,
         due_at = case when agenda.due_at < agenda.lease_until then clock.at
+                 when watched_until > clock.at
+                 then clock.at + make_interval(secs => least($4::double precision, $10))
                  else clock.at + make_interval(secs => $4::double precision) end
     from clock where job_id = $1 and lease = $2 and lease_until is not null
         and $4::double precision is not null
@@ -77,3 +147,11 @@ where id = $1 and attempt = $3 and $9::text is not null and state in ('submitted
 update agenda set lease_until = null,
     due_at = (select now()) + make_interval(secs => $3::double precision)
 where job_id = $1 and lease = $2 and task = 'submit';
+
+-- name: watch_job
+-- Somebody waits for the job, $2 seconds long: it is asked after soon, in $3 seconds at the latest.
+with clock as materialized (select now() as at)
+update agenda set watched_until = clock.at + make_interval(secs => $2::double precision),
+    due_at = case when lease_until is null
+        then least(due_at, clock.at + make_interval(secs => $3::double precision)) else due_at end
+from clock where job_id = $1 and task = 'poll';

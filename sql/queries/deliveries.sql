@@ -23,12 +23,15 @@ select claimed.delivery_id, claimed.subscription_id, claimed.tries, claimed.leas
        event.id as event_id, event.now as event_now, event.was as event_was,
        event.version as event_version, event.attempt as event_attempt, event.at as event_at,
        event.source as event_source, event.detail as event_detail,
+       (select min(at) from job_events as first where first.job_id = claimed.job_id
+            and first.attempt = event.attempt and first.now in ('submitted', 'running', 'completed'))
+           as event_submitted_at,
        case when claimed.subscription_id is null then jobs.notify_hook else subscriptions.url end
            as url,
        case when claimed.subscription_id is null then apps.default_secret
            else subscriptions.secret end as secret,
        subscriptions.headers, jobs.*, attempts.provider_id, attempts.output, attempts.outputs,
-       attempts.actual, false as stuck
+       attempts.actual, event.was is null as stuck
 from claimed
 join jobs on jobs.id = claimed.job_id
 join apps on apps.id = jobs.app_id

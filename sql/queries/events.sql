@@ -25,3 +25,36 @@ moved as (
     from head where feed_head.one = head.one and exists (select from numbered)
 )
 select (select count(*) from numbered) as placed from head;
+
+-- name: tell_stuck
+-- Tells once, as an event of its own, that the job is overdue: it moves nowhere. Empty: it was
+-- told, or has moved on.
+with clock as materialized (select now() as at),
+told as (
+    update jobs set told_stuck_at = clock.at, version = version + 1
+    from clock
+    where id = $1 and version = $2 and told_stuck_at is null
+      and state in ('submitting', 'unconfirmed', 'submitted', 'running')
+    returning id, version, state, attempt, app_id, clock.at
+),
+recorded as (
+    insert into job_events (job_id, version, now, was, id, attempt, source, at)
+    select id, version, state, null, $3::uuid, attempt, 'sweep', at from told
+),
+queued_for_feed as (
+    insert into unplaced (job_id, version, at) select id, version, at from told
+),
+staged as (
+    insert into deliveries (job_id, id, version, subscription_id, state, next_at, created_at)
+    select told.id, (left(event.hex, 13) || left(hash.hex, 3) || '8' || substr(hash.hex, 4, 13)
+               || right(event.hex, 2))::uuid, -- as `advance` makes them
+           told.version, target.id, 'pending', told.at, told.at
+    from told
+    join subscriptions as target
+        on target.app_id = told.app_id and 'job.stuck' = any (target.events)
+    cross join lateral (select replace($3::uuid::text, '-', '') as hex) as event
+    cross join lateral (select md5(event.hex || target.id::text) as hex) as hash
+    on conflict do nothing
+    returning job_id
+)
+select version, exists (select from staged) as staged from told;

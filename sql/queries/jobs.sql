@@ -119,6 +119,10 @@ select at, kind, source, detail from (
     from delivery_tries as tries
     join deliveries on deliveries.job_id = tries.job_id and deliveries.id = tries.delivery_id
     where tries.job_id = $1
+    union all
+    select at, 'act', who, 0,
+           json_build_object('act', act, 'attempt', attempt, 'reason', reason, 'detail', detail)
+    from operator_actions where job_id = $1
 ) as happened order by at, kind desc, place;
 
 -- name: secrets_of_job
@@ -136,3 +140,24 @@ order by attempts.job_id desc, attempts.number desc limit 1;
 -- Says something to whoever reads the job, once.
 update jobs set warnings = (warnings::jsonb || to_jsonb(array[$2::text]))::json
 where id = $1 and not warnings::jsonb ? $2;
+
+-- name: request_cancel
+-- Notes that somebody wants the job's current attempt to end; it is asked after at once. Empty:
+-- there is nothing to end, or another attempt is current.
+with clock as materialized (select now() as at),
+noted as (
+    update jobs set cancel_requested_at = coalesce(cancel_requested_at, clock.at)
+    from clock where id = $1 and attempt = $2
+      and state in ('submitting', 'unconfirmed', 'submitted', 'running')
+    returning id
+),
+dated as (
+    update agenda set due_at = clock.at
+    from clock where job_id = $1 and task = 'poll' and exists (select from noted)
+)
+select id from noted;
+
+-- name: answer_cancel
+-- What the provider said to a cancel, once.
+update attempts set cancel_answer = $3
+where job_id = $1 and number = $2 and cancel_answer is null;

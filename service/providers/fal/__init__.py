@@ -16,6 +16,7 @@ from service.errors import CallbackRefused
 from service.providers import (
     Accepted,
     Attempt,
+    CancelAnswer,
     Refused,
     Reply,
     Report,
@@ -113,11 +114,13 @@ class Fal:
             report = replies.read_result(result)
         return report
 
-    def cancel(self, attempt: Attempt) -> Request | None:
+    def cancel(self, attempt: Attempt) -> Generator[Request, Reply, CancelAnswer | None] | None:
         """`PUT cancel_url`, no body; None while no request id is known."""
-        if attempt.provider_id is None:
-            return None
-        return Request(method="PUT", url=self._address(attempt, "cancel"))
+        return None if attempt.provider_id is None else self._cancel(attempt)
+
+    def _cancel(self, attempt: Attempt) -> Generator[Request, Reply, CancelAnswer | None]:
+        reply = yield Request(method="PUT", url=self._address(attempt, "cancel"))
+        return replies.read_cancel(reply)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:
         """One terminal event; see `replies.read_call`."""

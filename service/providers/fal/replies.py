@@ -9,7 +9,7 @@ from typing import Any
 from service import jsontext
 from service.errors import CallbackUnreadable
 from service.job import Charged, ErrorCode, JobError, State
-from service.providers import Progress, Reply, Report
+from service.providers import CancelAnswer, Progress, Reply, Report
 from service.providers.fal.faults import fault, is_typed
 from service.wire import call_in, id_in, object_in
 
@@ -62,6 +62,22 @@ def read_result(reply: Reply) -> Report:
     if reply.status in _OF_THE_WAY or not _is_verdict(body, reply):
         return _again(reply, "not a verdict", gone=reply.status == 404)
     return _ended(fault(body, reply.status, reply.headers))
+
+
+def read_cancel(reply: Reply) -> CancelAnswer | None:
+    """What fal answers to a cancel: 202 requested (200 or OK where it was still queued), 400 too
+    late, 404 not known; None for anything else (model-apis/inference/queue)."""
+    body = object_in(reply.content)
+    match body.get("status"):
+        case "CANCELLATION_REQUESTED" | "OK":
+            return CancelAnswer.REQUESTED
+        case "ALREADY_COMPLETED":
+            return CancelAnswer.TOO_LATE
+        case "NOT_FOUND":
+            return CancelAnswer.UNKNOWN
+    if isinstance(done := body.get("success"), bool) and reply.status == 200:
+        return CancelAnswer.REQUESTED if done else CancelAnswer.TOO_LATE
+    return CancelAnswer.REQUESTED if reply.status in (200, 202) else None
 
 
 def read_call(body: bytes) -> Report:

@@ -102,9 +102,8 @@ class Prism:
         url = self._address(attempt.provider_id)
         return replies.read_generation((yield Request(method="GET", url=url)))
 
-    def cancel(self, attempt: Attempt) -> Request | None:
-        """None: there is no cancel."""
-        return None
+    def cancel(self, attempt: Attempt) -> None:
+        """There is none."""
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:
         """Raises CallbackUnreadable: there are no callbacks."""

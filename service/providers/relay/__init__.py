@@ -105,9 +105,8 @@ class Relay:
         url = f"{self._generations}/{quote(attempt.provider_id, safe='')}"
         return tasks.read_query((yield Request(method="GET", url=url)))
 
-    def cancel(self, attempt: Attempt) -> Request | None:
-        """None: there is no cancel."""
-        return None
+    def cancel(self, attempt: Attempt) -> None:
+        """There is none."""
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:
         """What `notify_hook` was told; any shape of the family. Raises CallbackUnreadable."""

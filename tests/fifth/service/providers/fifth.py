@@ -12,6 +12,7 @@ from service.job import ErrorCode, State
 from service.providers import (
     Accepted,
     Attempt,
+    CancelAnswer,
     Refused,
     Reply,
     Report,
@@ -95,11 +96,13 @@ class Fifth:
                 return failed(text_in(body.get("why")), raw=body)
         return Report(state=None, note=f"fifth answered HTTP {reply.status} without a state")
 
-    def cancel(self, attempt: Attempt) -> Request | None:
+    def cancel(self, attempt: Attempt) -> Generator[Request, Reply, CancelAnswer | None] | None:
         """A DELETE; None where no id is known."""
-        if attempt.provider_id is None:
-            return None
-        return Request(method="DELETE", url=self._address(attempt.provider_id))
+        return None if attempt.provider_id is None else self._cancel(attempt.provider_id)
+
+    def _cancel(self, provider_id: str) -> Generator[Request, Reply, CancelAnswer | None]:
+        reply = yield Request(method="DELETE", url=self._address(provider_id))
+        return CancelAnswer.REQUESTED if reply.status == 204 else None
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:
         """Raises CallbackUnreadable: there are no callbacks."""

@@ -1,0 +1,30 @@
+"""Who is woken by what a write did, so that nothing in this process waits for its next look."""
+
+import asyncio
+from collections.abc import Sequence
+
+from service.job import State
+from service.store.advance import Outcome
+
+
+class Wakes:
+    """One event for each kind of background work. A wake is only a hint: all of them look by
+    themselves too."""
+
+    def __init__(self) -> None:
+        self.submit = asyncio.Event()
+        self.ask = asyncio.Event()
+        self.place = asyncio.Event()
+        self.deliver = asyncio.Event()
+
+    def moved(self, outcomes: Sequence[Outcome]) -> None:
+        """Wakes whoever has something to do after these."""
+        for outcome in outcomes:
+            if outcome.moved:
+                self.place.set()
+            if outcome.moved and outcome.state is State.QUEUED:
+                self.submit.set()
+            if outcome.staged:
+                self.deliver.set()
+            if outcome.verdict == "hint" or outcome.canceling:
+                self.ask.set()
