@@ -54,6 +54,11 @@ async def looked_after(db: Database, submits: Submitter) -> None:
     """One round of the submitter, and of a sweeper that has nobody to ask."""
     await submits.step()
     await submits.finish()
+    await found_lost(db, submits)
+
+
+async def found_lost(db: Database, submits: Submitter) -> None:
+    """A sweeper beside this submitter finds what nobody sends any more."""
     asker = Asker()
     await one_round(sweeper_of(db, {}, asker, lost=submits.doubt))
     await asker.aclose()

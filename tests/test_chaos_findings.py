@@ -14,6 +14,7 @@ from embedded_programs import postmaster, until
 from posting import ACCEPTED, answering, provider, submitter
 from raw_server import serving as raw_serving
 from scene import job_row, make_app, make_job, move, rows_of
+from sweeping import found_lost
 
 from service.database import Database, migrate
 from service.embedded import attached, locks
@@ -129,8 +130,7 @@ async def test_a_refusal_in_hand_is_worth_more_than_the_doubt_of_who_found_its_l
         await submits.step()
         await far.arrived.wait()
         await db.pool.execute("update agenda set due_at = now(), lease_until = now()")
-        await other.step()
-        await other.finish()
+        await found_lost(db, other)
         assert (await job_row(db, job_id))["state"] == "unconfirmed"
         doubted.set()
         await submits.finish()
@@ -152,7 +152,7 @@ async def test_a_sender_whose_lease_ended_does_not_doubt_its_own_reply(db: Datab
         await submits.step()
         await far.arrived.wait()
         await db.pool.execute("update agenda set due_at = now(), lease_until = now()")
-        await submits.step()
+        await found_lost(db, submits)
         looked.set()
         await submits.finish()
     history = [row["now"] for row in await rows_of(db, "job_events", job_id, "version")]

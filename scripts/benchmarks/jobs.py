@@ -14,7 +14,16 @@ from service.tokens import Tokens
 USER_ID = "bench-user"
 TOKEN_SECONDS = 86_400
 TABLES = (
-    *("delivery_tries", "deliveries", "callbacks", "polls", "feed", "unplaced", "agenda"),
+    *(
+        "operator_actions",
+        "delivery_tries",
+        "deliveries",
+        "callbacks",
+        "polls",
+        "feed",
+        "unplaced",
+        "agenda",
+    ),
     *("job_secrets", "attempts", "job_events", "jobs", "subscriptions", "api_keys", "apps"),
 )
 APP = UUID(int=1)
