@@ -1,9 +1,11 @@
-"""Submitters against a provider of raw replies, for the tests of service/submit.py."""
+"""Submitters against a provider of raw replies: for the tests of service/submit.py, and others."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib import import_module
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -14,7 +16,7 @@ from service.catalog import Catalog
 from service.database import Database
 from service.health import Health
 from service.pace import Pace
-from service.providers import Provider, fal
+from service.providers import Provider, fal, settings_of
 from service.registration import Registration
 from service.submission import Timing
 from service.submit import Submitter
@@ -37,6 +39,16 @@ def answering(status: str, body: object, *headers: str) -> Talk:
     return talk
 
 
+def in_turn(*talks: Talk) -> Talk:
+    """Answers each request as the next of these does, and then as the last."""
+    left = list(talks)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(reader, writer)
+
+    return talk
+
+
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     raise ConnectionError
 
@@ -52,6 +64,17 @@ ACCEPTED = answering("200 OK", {"request_id": "req-1", "status": "IN_QUEUE", "qu
 
 def provider(url: str) -> Provider:
     built = fal.build(fal.Settings(fal_key=SecretStr("id:secret"), fal_queue_url=url))
+    assert built is not None
+    return built
+
+
+def provider_at(name: str, origin: str) -> Provider:
+    """The provider of this name, with a key, at `origin` and the path that it usually has there."""
+    fields = settings_of(name).model_fields
+    (address,) = {f"{name}_url", f"{name}_queue_url"} & fields.keys()
+    url = origin + urlsplit(fields[address].default or "").path
+    told = settings_of(name)(**{f"{name}_key": "id:secret", address: url})
+    built: Provider | None = import_module(f"service.providers.{name}").build(told)
     assert built is not None
     return built
 

@@ -50,6 +50,14 @@ async def one_round(sweeper: Sweeper) -> None:
     await sweeper.slots.drain()
 
 
+async def look(db: Database, provider: Provider) -> None:
+    """One poll of each of this provider's jobs, due or not."""
+    await db.pool.execute("update agenda set due_at = now(), lease_until = null")
+    asker = Asker()
+    await one_round(sweeper_of(db, {provider.name: provider}, asker))
+    await asker.aclose()
+
+
 async def looked_after(db: Database, submits: Submitter) -> None:
     """One round of the submitter, and of a sweeper that has nobody to ask."""
     await submits.step()
