@@ -25,11 +25,12 @@ from service.vault import NO_SECRETS, Vault
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TOKENS = Tokens(SECRETS)
+CATALOG = Catalog.load()
 
 
 def answering(status: str, body: object, *headers: str) -> Talk:
-    """Answers every request with this."""
-    content = json.dumps(body).encode()
+    """Answers every request with this: as JSON, unless it is bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers])
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +94,7 @@ def submitter(
         {one.name: one},
         Registration(tokens=TOKENS, timing=clocks, public_url="https://board.example"),
         clocks,
-        Pace(catalog=Catalog.load()),
+        Pace(catalog=CATALOG),
         Health(db, most),
         lambda moved: None,
         wake=asyncio.Event(),
