@@ -160,12 +160,16 @@ class Creator:
         self, provider: Provider, model: Model | None, given: Mapping[str, Any], wanted: Wanted
     ) -> Checked:
         """What is sent, and what it will cost; of a model that nobody knows, nothing is."""
+        facts = self.catalog.facts(provider.name)
+        if facts.model_field is not None and facts.model_field in given:
+            problem = "the job's `model` goes there: say it in that alone"
+            raise refusal([FieldFault(f"input.{facts.model_field}", problem)])
         if model is not None:
             return check(model, given, wanted.params, unlisted=wanted.unlisted)
         if wanted.params:
             problem = "nobody knows how a model spells them that the catalog does not list"
             raise _invalid("params", f"{problem}; say it in input")
-        return Checked(input=dict(given), currency=self.catalog.facts(provider.name).currency)
+        return Checked(input=dict(given), currency=facts.currency)
 
     def _route(self, wanted: Wanted) -> tuple[Provider, Model | None]:
         """The provider that renders it, and the model as the catalog has it."""

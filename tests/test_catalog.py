@@ -78,11 +78,12 @@ def test_definitions_are_put_where_they_are_named_and_may_be_added_to(tmp_path: 
 
 def test_a_file_says_what_holds_for_all_of_its_models(tmp_path: Path) -> None:
     secret = "[model.input_schema.properties]\nkey = {writeOnly = true}\n"
-    head = "currency = 'credits'\nhook_field = 'hook'\n"
+    head = "currency = 'credits'\nhook_field = 'hook'\nmodel_field = 'name'\n"
     other = "[open]\ncategory = 'x'\ntypical_seconds = 7\n"
     catalog = load(tmp_path, f"{head}{other}[[model]]\n{ROW}{secret}")
     facts = catalog.facts("acme")
-    assert (facts.currency, facts.hook_field, facts.secret_fields) == ("credits", "hook", {"key"})
+    assert (facts.currency, facts.hook_field, facts.model_field) == ("credits", "hook", "name")
+    assert facts.secret_fields == {"key"}
     assert catalog.secret_fields() == {"acme": {"key"}}
     assert catalog.models[0].currency == "credits"
     (any_name,) = catalog.find("whatever", "acme")
@@ -126,6 +127,7 @@ def test_it_loads_from_inside_an_archive(tmp_path: Path) -> None:
         (f"[[model]]\n{ROW}typical = 3\n", "typical"),
         (f"currency = 'EUR'\n[[model]]\n{ROW}", "currency"),
         (f"hook_field = 3\n[[model]]\n{ROW}", "hook_field"),
+        (f"model_field = ['a']\n[[model]]\n{ROW}", "model_field"),
         (f"[[model]]\n{ROW}currency = 'USD'\n", "1: currency"),
         (f"[[model]]\n{ROW}open = true\n", "1: open"),
         (f"open = 3\n[[model]]\n{ROW}", "[open]"),

@@ -90,6 +90,27 @@ def test_what_nobody_knows_goes_unchecked_and_takes_no_params(creator: Creator) 
     assert known.warnings == ("input.new_field is not in the catalog; sent as it is",)
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "field"),
+    [
+        ("genviral", "openai/sora-2", "model_id"),
+        ("genviral", "acme/new", "model_id"),
+        ("prism", "veo-3.1", "modelName"),
+        ("prism", "kling-9", "modelName"),
+        ("relay", "sora-2", "model"),
+        ("relay", "sora-9", "model"),
+    ],
+)
+def test_a_model_inside_the_input_is_refused_by_name_of_an_unlisted_model_too(
+    creator: Creator, provider: str, model: str, field: str
+) -> None:
+    for unlisted in (True, False) if creator.catalog.find(model, provider) else (True,):
+        for inner in (model, "dear/one"):
+            given = PROMPT | {field: inner}
+            told = refused(creator, model, given, provider=provider, unlisted=unlisted)
+            assert told == ("invalid_input", f"input.{field}")
+
+
 @pytest.mark.parametrize("model", ["sora-2", "sora-2-pro", "sora-9"])
 def test_a_relays_notify_hook_becomes_the_jobs_own_and_is_never_forwarded(
     creator: Creator, model: str

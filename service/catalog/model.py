@@ -132,13 +132,15 @@ class Model:
 class ProviderFacts:
     """What holds for every model of a provider, listed or not.
 
-    `hook_field`: the field of its input that is a callback address of its own, which Callboard
-    never forwards. `secret_fields`: what any of its models takes in secret. `open`: the model
-    that stands for every name its file does not list; None where it has none.
+    `hook_field`: the field of its request that is a callback address, `model_field`: the one that
+    names the model; both are ours to fill, and an input's own are never forwarded.
+    `secret_fields`: what any of its models takes in secret. `open`: the model that stands for
+    every name its file does not list; None where it has none.
     """
 
     currency: Currency | None = None
     hook_field: str | None = None
+    model_field: str | None = None
     secret_fields: frozenset[str] = frozenset()
     open: Model | None = None
 

@@ -16,6 +16,7 @@ _MODEL = TypeAdapter(Model)
 _CURRENCIES = (None, "USD", "credits")
 _DEFS = "#/defs/"
 _ANY_NAME = "*"
+_FIELDS_OF_OURS = ("hook_field", "model_field")
 _FROM_THE_FILE = ("provider", "currency", "open")
 _DEEPEST = 20  # definitions within definitions: more are a circle
 
@@ -32,22 +33,25 @@ class File:
 def read(path: Traversable) -> File:
     """Raises SettingInvalid, which names the file and the key that is wrong.
 
-    Beside `[[model]]` a file may hold `currency`, `hook_field`, `[open]` (a model without an id,
-    which stands for every name not listed) and `[defs]`: a table `{"$ref" = "#/defs/name"}`
-    anywhere in a model is that definition, with what stands beside the reference put over it.
+    Beside `[[model]]` a file may hold `currency`, `hook_field`, `model_field`, `[open]` (a model
+    without an id, which stands for every name not listed) and `[defs]`: a table
+    `{"$ref" = "#/defs/name"}` anywhere in a model is that definition, with what stands beside the
+    reference put over it.
     """
     told = _toml(path)
     defs = told.pop("defs", {})
     rows, other = told.pop("model", []), told.pop("open", None)
-    currency, hook_field = told.pop("currency", None), told.pop("hook_field", None)
+    currency = told.pop("currency", None)
+    ours = {name: told.pop(name, None) for name in _FIELDS_OF_OURS}
     if told:
         raise SettingInvalid(path.name, f"{sorted(told)[0]}: is not known here")
     if not isinstance(rows, list):
         raise SettingInvalid(path.name, "model: must be [[model]] tables")
     if currency not in _CURRENCIES:
         raise SettingInvalid(path.name, "currency: must be USD or credits")
-    if not isinstance(hook_field, str | None):
-        raise SettingInvalid(path.name, "hook_field: must be the name of a field")
+    for name, field in ours.items():
+        if not isinstance(field, str | None):
+            raise SettingInvalid(path.name, f"{name}: must be the name of a field")
     models = tuple(_models(path, rows, defs, currency))
     stand_in = None
     if other is not None:
@@ -56,7 +60,7 @@ def read(path: Traversable) -> File:
     every = (*models, *(() if stand_in is None else (stand_in,)))
     facts = ProviderFacts(
         currency=currency,
-        hook_field=hook_field,
+        **ours,
         secret_fields=frozenset().union(*(model.secret_fields for model in every)),
         open=stand_in,
     )
