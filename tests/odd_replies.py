@@ -114,6 +114,7 @@ def sound_report(provider: Provider, report: Report) -> None:
     assert bool(provider.outputs(report.output)) is (report.state is State.COMPLETED)
     assert report.state in (None, State.SUBMITTED, State.RUNNING) or report.state in ENDED
     assert report.state is not None or report.note
+    assert not report.resultless or (report.state is State.RUNNING and report.note)
     share = report.progress and report.progress.fraction
     assert share is None or 0 <= share <= 1
     jsontext.dumps([report.output, report.note, report.error and report.error.as_dict()])

@@ -154,4 +154,7 @@ def test_json_that_is_nested_too_deeply_is_no_json(body: bytes) -> None:
 def test_a_render_without_its_url_goes_on() -> None:
     for url in (None, "", "ftp://x/v.mp4", 7, ["https://cdn.example/v.mp4"]):
         data = {"status": "succeeded", "output_url": url}
-        assert polled(GENVIRAL, reply(200, {"ok": True, "data": data})).state is State.RUNNING
+        report = polled(GENVIRAL, reply(200, {"ok": True, "data": data}))
+        assert (report.state, report.resultless) == (State.RUNNING, True)
+    working = reply(200, {"ok": True, "data": {"status": "processing"}})
+    assert not polled(GENVIRAL, working).resultless

@@ -158,4 +158,6 @@ def test_json_that_is_nested_too_deeply_is_no_json(body: bytes) -> None:
 def test_a_render_without_its_url_goes_on() -> None:
     for url in (None, "", "s3://bucket/v.mp4", 7):
         body = {"status": "completed", "video_url": url}
-        assert polled(PRISM, reply(200, body)).state is State.RUNNING
+        report = polled(PRISM, reply(200, body))
+        assert (report.state, report.resultless) == (State.RUNNING, True)
+    assert not polled(PRISM, reply(200, {"status": "generating"})).resultless

@@ -178,6 +178,13 @@ def test_the_task_is_found_wherever_a_relative_puts_it(body: dict[str, Any]) -> 
     assert report.provider_id == "an-id"
 
 
+def test_a_render_without_its_url_goes_on_and_nobody_is_at_work() -> None:
+    for data in (None, {}, {"output": ""}, {"outputs": []}, {"outputs": ["ftp://x/v.mp4", 7]}):
+        report = polled(RELAY, reply(200, {"status": "SUCCESS", "data": data}))
+        assert (report.state, report.resultless) == (State.RUNNING, True)
+    assert not polled(RELAY, reply(200, {"status": "IN_PROGRESS"})).resultless
+
+
 def test_a_call_cut_anywhere_is_told_from_one_that_is_not_json() -> None:
     whole = jsontext.dumps({"task_id": "an-id", "status": "SUCCESS", "note": '"}]'}).encode()
     assert isinstance(heard(RELAY, whole), Report)

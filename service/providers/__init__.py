@@ -114,8 +114,10 @@ class Report:
     `state` is None where the reply is no verdict and no news (an unknown status, a GET that
     failed); `note` then says what was seen. `ask`: the news is real but its content is
     elsewhere, so the provider must be asked now. `gone`: the provider says that it does not know
-    the id, which is no verdict either. `output` is the provider's result, raw;
-    `actual` is what it says it charged, decimal, in the provider's currency or credits.
+    the id, which is no verdict either. `resultless`: it says that the render has succeeded, and
+    shows no result: one may follow (`state` is RUNNING), but nobody is at work any more. `output`
+    is the provider's result, raw; `actual` is what it says it charged, decimal, in the provider's
+    currency or credits.
     """
 
     state: State | None
@@ -127,6 +129,7 @@ class Report:
     note: str | None = None
     ask: bool = False
     gone: bool = False
+    resultless: bool = False
 
 
 class CancelAnswer(StrEnum):

@@ -152,7 +152,8 @@ def _read(provider: Genviral, reply: Reply) -> Report:
         case "succeeded" if provider.outputs(data):
             return Report(state=State.COMPLETED, output=data, actual=actual)
         case "succeeded":
-            return Report(state=State.RUNNING, actual=actual, note="succeeded, without its URL yet")
+            note = "succeeded, without its URL yet"
+            return Report(state=State.RUNNING, actual=actual, note=note, resultless=True)
         case "failed":
             return replace(failed_with(data.get("error"), data), actual=actual)
     return Report(state=None, note=f"unknown status {word[:40]!r}")

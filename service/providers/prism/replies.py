@@ -70,7 +70,8 @@ def read_generation(reply: Reply) -> Report:
         case "completed" if media_in(body):
             return Report(state=State.COMPLETED, output=body)
         case "completed":
-            return Report(state=State.RUNNING, note="completed, without its URL yet")
+            note = "completed, without its URL yet"
+            return Report(state=State.RUNNING, note=note, resultless=True)
         case "failed":
             return failed_with(body.get("error"), body)
     return Report(state=None, note=f"unknown status {word[:40]!r}")

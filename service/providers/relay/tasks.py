@@ -124,7 +124,7 @@ def _read(task: Mapping[str, Any], task_id: str | None = None) -> Report:
         return Report(state=None, provider_id=task_id, note=f"unknown status {said[:40]!r}")
     if not media_in(task):
         note = "succeeded, without its URL yet"
-        return Report(state=State.RUNNING, provider_id=task_id, note=note)
+        return Report(state=State.RUNNING, provider_id=task_id, note=note, resultless=True)
     return Report(state=State.COMPLETED, provider_id=task_id, output=task)
 
 
