@@ -189,11 +189,12 @@ class Sweeper:
         return self._pace.next_look(provider, due.attempt.model, tries=due.tries)
 
     def _too_late(self, due: Due, report: Report) -> bool:
-        """Whether to give the job up: past the deadline where the provider does not know it, past
-        the time to give up whatever it says."""
+        """Whether to give the job up: past the deadline where the provider does not know it, or
+        says that it is done and shows no result; past the time to give up whatever it says."""
         if due.age is None or due.state is State.EXPIRED:
             return False
-        return due.age > self._patience.give_up or (report.gone and due.age > due.deadline_seconds)
+        idle = report.gone or report.resultless
+        return due.age > self._patience.give_up or (idle and due.age > due.deadline_seconds)
 
     async def _expire(self, due: Due, error: JobError, *, late: float | None = None) -> None:
         """Ends the job without a verdict. With `late` seconds left in which the provider may still
@@ -262,7 +263,7 @@ def _unconfirmed_error() -> JobError:
 
 def _expired_error(report: Report) -> JobError:
     return JobError(
-        code=ErrorCode.EXPIRED,
+        code=ErrorCode.RESULT_UNAVAILABLE if report.resultless else ErrorCode.EXPIRED,
         message=f"no verdict in time; the last word: {report.note or report.state}",
         retryable=True,
         charged=Charged.UNKNOWN,
