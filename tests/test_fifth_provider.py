@@ -21,7 +21,9 @@ from service.providers import names
 ROOT = Path(__file__).parent.parent
 FIFTH = ROOT / "tests" / "fifth"
 CASSETTES = "tests/cassettes/fifth"
-COPIED = ("service", "sql", "pyproject.toml", "tests/cassettes", "tests/test_providers.py")
+COPIED = ("service", "sql", "scripts", "tests", "pyproject.toml", ".env.example", "README.md")
+# The tests that look at every provider, model or file there is, and need no database.
+OF_ALL = ("providers", "env_example", "catalog", "schema", "params", "price", "layers")
 KEY = "the-fifth-providers-key"
 MODEL = "fifth/lantern-1"
 INPUT = {"prompt": "A paper lantern climbs over a frozen lake."}
@@ -105,13 +107,16 @@ def test_a_fifth_provider_is_one_file_one_catalog_file_and_cassettes() -> None:
     assert len(added()) > len(files)
 
 
-def test_its_cassettes_are_played_among_all_others(checkout: Path) -> None:
+def test_every_test_of_all_providers_takes_it_as_it_is(checkout: Path) -> None:
     options = ("-v", "-p", "no:cacheprovider", "--color=no")
-    lines = python("-m", "pytest", *options, "tests/test_providers.py").splitlines()
+    which = [f"tests/test_{name}.py" for name in OF_ALL]
+    lines = python("-m", "pytest", *options, *which).splitlines()
     passed = [line.split()[0].rpartition("::")[2] for line in lines if " PASSED" in line]
     for path in (checkout / CASSETTES).iterdir():
         assert f"test_a_cassette_is_built_and_read_as_it_says[fifth-{path.stem}]" in passed
     assert "test_a_provider_without_a_key_is_off[fifth]" in passed
+    assert f"test_every_row_of_the_catalog_prices_what_it_is_about[{MODEL}]" in passed
+    assert f"test_whatever_a_model_says_it_can_do_it_takes[{MODEL}]" in passed
 
 
 def test_its_model_is_listed_and_its_settings_are_read(checkout: Path) -> None:
