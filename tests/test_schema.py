@@ -209,6 +209,12 @@ def test_hd_on_the_plain_relay_model_passes_with_a_warning() -> None:
     assert taken("sora-2-pro", PROMPT | {"hd": True}).warnings == ()
 
 
+@pytest.mark.parametrize("name", ["sora-2", "sora-2-pro"])
+def test_the_relays_defaults_are_known_and_never_sent(name: str) -> None:
+    assert model(name).defaults == {"hd": False, "private": False}
+    assert taken(name, PROMPT).input == PROMPT
+
+
 def test_just_fals_four_retired_models_pass_with_a_warning() -> None:
     warned = []
     for _, name, given in FAL:
