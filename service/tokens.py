@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from uuid import UUID
 
-from itsdangerous import BadSignature, Signer
+from itsdangerous import BadData, BadSignature, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from service.errors import TokenRefused
@@ -88,7 +88,7 @@ class Tokens:
             job, attempt, expires_at, kind = _PAYLOAD.unpack(base64_decode(encoded))
         except BadSignature as fault:
             raise TokenRefused(_why(token)) from fault
-        except (struct.error, ValueError) as fault:
+        except (BadData, struct.error, ValueError) as fault:
             raise TokenRefused("malformed") from fault
         if not _canonical(token) or kind not in (_PLAIN, _SEALED):
             raise TokenRefused("malformed")
