@@ -1,6 +1,6 @@
 """What a job is: its states, the moves between them, and the errors it can end with."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -100,4 +100,4 @@ class JobError:
     provider: Any = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}

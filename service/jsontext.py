@@ -13,6 +13,8 @@ import orjson
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _MAY_NOT_FIT = b"0" * 19  # a number of so many digits may be past 64 bits
 _FINITE = frozenset({str, int, bool, type(None)})
+# orjson writes 254 levels, and what came from outside is shown a few levels further down.
+RECEIVED_LEVELS = 200
 
 
 def loads(text: bytes | str) -> Any:
@@ -29,6 +31,32 @@ def loads(text: bytes | str) -> Any:
         return json.loads(plain, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def received(text: bytes | str) -> Any:
+    """The value in what somebody outside sent. As `loads`, and a ValueError too where it is nested
+    past RECEIVED_LEVELS: what we keep must be readable wherever it is shown."""
+    value = loads(text)
+    raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if raw.count(b"[") + raw.count(b"{") > RECEIVED_LEVELS and is_deeper(value, RECEIVED_LEVELS):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand more than `levels` deep in `value`."""
+    level = _parts([value])
+    for _ in range(levels):
+        level = [inner for one in level for inner in _parts(one)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: Any) -> list[Any]:
+    """The lists and objects directly in one."""
+    inside = value.values() if isinstance(value, dict) else value
+    return [one for one in inside if isinstance(one, dict | list)]
 
 
 def dumps(value: Any) -> str:

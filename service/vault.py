@@ -47,7 +47,7 @@ class Vault:
         if not any(word in said for word in (*self._names.get(provider, ()), *_spelled(sought))):
             return said
         try:
-            value = jsontext.loads(said)
+            value = jsontext.received(said)
         except ValueError:
             return _replaced(said, sought)
         holder = [value]

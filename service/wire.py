@@ -39,7 +39,7 @@ Key = Annotated[SecretStr, AfterValidator(header_text)]
 def object_in(content: bytes) -> dict[str, Any]:
     """The JSON object in `content`, whatever its type is said to be; empty where there is none."""
     try:
-        value = jsontext.loads(content)
+        value = jsontext.received(content)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -53,7 +53,7 @@ def text_of(reply: Reply) -> str | None:
 def call_in(body: bytes) -> dict[str, Any]:
     """The JSON object that a callback's body is. Raises CallbackUnreadable."""
     try:
-        value = jsontext.loads(body)
+        value = jsontext.received(body)
     except ValueError:
         reason = "truncated" if _is_cut(body) else "not_json"
         raise CallbackUnreadable(reason, "the body is no JSON") from None

@@ -131,6 +131,28 @@ def test_a_value_nested_too_deeply_is_refused() -> None:
         jsontext.dumps(deep)
 
 
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("held", ["1", '"\\ud800"', "1" * 30])
+def test_what_is_received_can_be_written_wherever_it_is_shown(
+    opened: str, closed: str, held: str
+) -> None:
+    def nested(levels: int) -> str:
+        return opened * levels + held + closed * levels
+
+    most = jsontext.RECEIVED_LEVELS
+    shown = {"data": [{"error": {"provider": jsontext.received(nested(most))}}]}
+    assert nested(most) in jsontext.dumps(shown)
+    for levels in (most + 1, 500, 1000, 1023, 5000):
+        for spelling in (nested(levels), nested(levels).encode()):
+            with pytest.raises(ValueError, match="too deeply"):
+                jsontext.received(spelling)
+
+
+def test_many_levels_side_by_side_are_received() -> None:
+    wide = "[" + ",".join(['[{"a":[]}]'] * 300) + "]"
+    assert jsontext.received(wide) == jsontext.loads(wide)
+
+
 def test_what_has_no_json_is_refused() -> None:
     with pytest.raises(TypeError):
         jsontext.dumps({"a": object()})

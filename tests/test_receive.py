@@ -218,6 +218,20 @@ async def test_a_body_that_is_no_callback_is_kept_and_answered_400(db: Database,
         assert (await verdicts(db, job))[-1] == ("unreadable", reason)
 
 
+@pytest.mark.parametrize("levels", [300, 500, 990, 1010, 1023])
+@pytest.mark.parametrize("status", ["OK", "ERROR"])
+async def test_a_body_nested_deeper_than_it_could_be_shown_is_no_callback(
+    db: Database, job: UUID, levels: int, status: str
+) -> None:
+    door = receiver(db, provider("token"))
+    deep = "[" * levels + "]" * levels
+    payload = f'{{"video": {{"url": "https://x/v.mp4"}}, "detail": "x", "deep": {deep}}}'
+    body = f'{{"request_id": "req-1", "status": "{status}", "payload": {payload}}}'.encode()
+    assert (await door.receive(call(body, token(job), {}))).status == 400
+    assert await verdicts(db, job) == [("unreadable", "not_json")]
+    assert (await job_row(db, job))["state"] == "submitted"
+
+
 async def test_keys_that_cannot_be_fetched_are_503_and_nothing_is_lost(
     db: Database, job: UUID
 ) -> None:

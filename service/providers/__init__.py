@@ -48,7 +48,7 @@ class Reply:
 
     def json(self) -> Any:
         """The body's value; raises ValueError where it is not JSON, whatever its type says."""
-        return jsontext.loads(self.content)
+        return jsontext.received(self.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

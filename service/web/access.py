@@ -73,21 +73,8 @@ def _not_too_deep(value: Any) -> None:
     """Raises InvalidRequest, naming the field that holds more than MOST_LEVELS levels: it must be
     readable wherever it is shown, however deep in a call that is."""
     for name, part in value.items() if isinstance(value, dict) else ():
-        level, levels = [part], 0
-        while level:
-            level = [inner for one in level for inner in _parts(one)]
-            levels += 1
-            if levels > MOST_LEVELS:
-                raise field_fault(name[:64], f"is nested deeper than {MOST_LEVELS} levels")
-
-
-def _parts(value: Any) -> list[Any]:
-    """The lists and objects directly in `value`."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return []
-    return [one for one in value if isinstance(one, dict | list)]
+        if jsontext.is_deeper(part, MOST_LEVELS):
+            raise field_fault(name[:64], f"is nested deeper than {MOST_LEVELS} levels")
 
 
 def invalid(fault: ValidationError) -> InvalidRequest:

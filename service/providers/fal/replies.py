@@ -6,7 +6,6 @@ Facts: fal.ai/docs model-apis/inference/queue and model-apis/inference/webhooks.
 import re
 from typing import Any
 
-from service import jsontext
 from service.errors import CallbackUnreadable
 from service.job import Charged, ErrorCode, JobError, State
 from service.providers import CancelAnswer, Progress, Reply, Report
@@ -50,7 +49,7 @@ def read_result(reply: Reply) -> Report:
     the verdict, while a fault of the way to it only means that it must be asked for again.
     """
     try:
-        body = jsontext.loads(reply.content)
+        body = reply.json()
     except ValueError:
         return _again(reply, "not JSON")
     if reply.status == 200:
