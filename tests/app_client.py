@@ -15,12 +15,12 @@ from service.create import Creator
 from service.database import Database
 from service.encryption import AtRest
 from service.guard import Guard
-from service.providers import Provider, fal
+from service.providers import Provider, fal, relay
 from service.receive import Receiver
 from service.signature import Keys
 from service.store import access
 from service.tokens import Tokens
-from service.vault import Vault
+from service.vault import NO_SECRETS, Vault
 from service.wakes import Wakes
 from service.web.app import App
 from service.web.callbacks import Door
@@ -38,10 +38,20 @@ def fal_provider(**settings: Any) -> fal.Fal:
     return built
 
 
-def receiver(db: Database, providers: Mapping[str, Provider]) -> Receiver:
+def relay_provider(**settings: Any) -> relay.Relay:
+    """A relay with a key, as its settings say."""
+    place = {"relay_key": SecretStr("sk-secret"), "relay_url": "https://relay.example"}
+    built = relay.build(relay.Settings(**{**place, **settings}))
+    assert built is not None
+    return built
+
+
+def receiver(
+    db: Database, providers: Mapping[str, Provider], vault: Vault = NO_SECRETS
+) -> Receiver:
     """The receiver of these providers; fal's key set is the tests' own."""
     keys = {"fal": Keys("https://keys.example", signing.key_set)} if "fal" in providers else {}
-    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None)
+    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None, vault)
 
 
 def creator(
@@ -74,7 +84,7 @@ def app(db: Database, making: Creator | None = None) -> App:
         "creator": making,
         "wakes": Wakes(),
     }
-    return App(Door(receiver(db, making.providers)), state)
+    return App(Door(receiver(db, making.providers, making.vault)), state)
 
 
 def client(to: App, key: str | None = KEY) -> httpx.AsyncClient:
