@@ -16,9 +16,11 @@ async def key_set(url: str) -> bytes:
     return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode()
 
 
-def headers(body: bytes, *, at: int | None = None, key: SigningKey = KEY) -> dict[str, str]:
-    """fal's four signature headers, and the content type."""
-    request_id = json.loads(body)["request_id"]
+def headers(
+    body: bytes, *, at: int | None = None, key: SigningKey = KEY, request_id: str | None = None
+) -> dict[str, str]:
+    """fal's four signature headers, and the content type; the body's request id unless given."""
+    request_id = request_id or json.loads(body)["request_id"]
     timestamp = str(int(time.time()) if at is None else at)
     message = "\n".join([request_id, "user-42", timestamp, sha256(body).hexdigest()])
     return {
