@@ -13,6 +13,7 @@ from service.catalog import Catalog
 from service.create import Creator
 from service.database import Database
 from service.deliver import Delivering
+from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
 from service.health import Health
@@ -21,6 +22,7 @@ from service.loop import every
 from service.opening import opened_database, patiently
 from service.pace import Pace
 from service.place import Placer
+from service.probe import Probe
 from service.providers import Provider, Trust
 from service.receive import Receiver
 from service.registration import Registration
@@ -57,6 +59,7 @@ class Service:
     sweeper: Sweeper
     delivering: Delivering
     placer: Placer
+    probe: Probe
 
     @property
     def workers(self) -> tuple[Submitter, Sweeper, Delivering, Placer]:
@@ -106,7 +109,9 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         submitter, sweeper = _senders(
             settings, db, configured, catalog, tokens, asker, wakes, vault
         )
-        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved, vault)
+        echo = Echo(secrets)
+        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved, vault, echo)
+        probe = Probe(settings.callboard_public_url, configured, echo)
         creator = Creator(
             db=db,
             providers=configured,
@@ -116,7 +121,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             deadline=settings.callboard_deadline_seconds,
         )
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
-        app = App(Door(receiver), state)
+        app = App(Door(receiver), state | {"probe": probe})
         yield Service(
             settings=settings,
             db=db,
@@ -126,6 +131,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             sweeper=sweeper,
             delivering=Delivering(db, at_rest, client, wake=wakes.deliver),
             placer=Placer(db, wake=wakes.place),
+            probe=probe,
         )
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from service import jsontext
 from service.database import Database
+from service.echo import Echo
 from service.errors import (
     CallbackRefused,
     CallbackUnreadable,
@@ -72,7 +73,7 @@ KEPT = {
 
 class Receiver:
     """Takes the callbacks of the configured providers. `moved` is called after each write that
-    staged a delivery or moved a job."""
+    staged a delivery or moved a job. `echo` answers the self-check's probes, which nobody keeps."""
 
     def __init__(
         self,
@@ -82,12 +83,14 @@ class Receiver:
         keys: Mapping[str, Keys],
         moved: Callable[[Sequence[Outcome]], None],
         vault: Vault = NO_SECRETS,
+        echo: Echo | None = None,
     ) -> None:
         self._db = db
         self._providers = providers
         self._tokens = tokens
         self._moved = moved
         self._vault = vault
+        self._echo = echo
         self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=MOST_WAITING)
         self._checks = {
             name: self._checker(providers[name], provider_keys)
@@ -110,6 +113,8 @@ class Receiver:
             if clear is not call:  # its signature was over what was said, secret and all
                 call, report = clear, provider.read_callback(clear.headers, clear.body)
         except TokenRefused as fault:
+            if token is None and (echo := self._echoed(call)) is not None:
+                return Answer(status=200, word=f"probe {echo}")
             return await self._keep(call, token, verdict="refused", reason=fault.reason)
         except CallbackUnreadable as fault:
             return await self._keep(call, token, verdict="unreadable", reason=fault.reason)
@@ -125,6 +130,12 @@ class Receiver:
             return REFUSED
         kept = await self._keep(call, None, verdict="unreadable", reason=reason)
         return kept if kept is AWAY else Answer(status=status)
+
+    def _echoed(self, call: Call) -> str | None:
+        """The answer to our own question whether callbacks get through; None: it is not ours."""
+        if self._echo is None:
+            return None
+        return self._echo.answer(call.provider, call.token, call.body, now=time.time())
 
     async def _read(self, provider: Provider, call: Call) -> tuple[Report, str | None]:
         """The report, and why it is only a hint (None where it is worth what it says)."""

@@ -53,7 +53,7 @@ async def run(settings: Settings, role: Role) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with built(settings, stop) as service:
         loops = [] if role is Role.API else service.loops(stop)
-        background = [asyncio.create_task(loop) for loop in loops]
+        background = [asyncio.create_task(loop) for loop in (*loops, service.probe.run(stop))]
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)

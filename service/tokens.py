@@ -54,10 +54,11 @@ def sent_by(made_at: float, *, now: float) -> float:
 
 
 class Tokens:
-    """Makes and reads callback tokens under `secrets`, newest first: the first signs, all count."""
+    """Makes and reads callback tokens under `secrets`, newest first: the first signs, all count.
+    Those of another `purpose` (at most 16 bytes long) are strangers to these."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        keys = [derived_key(secret, b"callboard-token") for secret in reversed(secrets)]
+    def __init__(self, secrets: Sequence[str], purpose: bytes = b"callboard-token") -> None:
+        keys = [derived_key(secret, purpose) for secret in reversed(secrets)]
         # The keys are derived already; deriving again at each call would double its cost.
         self._signer = Signer(keys, sep=".", key_derivation="none", digest_method=sha256)
         self.key_name = key_name(secrets[0])

@@ -13,8 +13,10 @@ from service import ids
 from service.catalog import Catalog
 from service.create import Creator
 from service.database import Database
+from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
+from service.probe import Probe
 from service.providers import Provider, fal, relay
 from service.receive import Receiver
 from service.signature import Keys
@@ -29,6 +31,7 @@ KEY = "cb_" + "k" * 43
 MODEL = "fal-ai/veo3/fast"
 JOB = {"model": MODEL, "input": {"prompt": "a paper boat"}}
 CATALOG = Catalog.load()
+ECHO = Echo(SECRETS)
 
 
 def fal_provider(**settings: Any) -> fal.Fal:
@@ -51,7 +54,7 @@ def receiver(
 ) -> Receiver:
     """The receiver of these providers; fal's key set is the tests' own."""
     keys = {"fal": Keys("https://keys.example", signing.key_set)} if "fal" in providers else {}
-    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None, vault)
+    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None, vault, ECHO)
 
 
 def creator(
@@ -74,7 +77,7 @@ def creator(
     )
 
 
-def app(db: Database, making: Creator | None = None) -> App:
+def app(db: Database, making: Creator | None = None, probe: Probe | None = None) -> App:
     """The app as `serve` wires it, without anybody at work behind it."""
     making = making or creator(db)
     state = {
@@ -83,6 +86,7 @@ def app(db: Database, making: Creator | None = None) -> App:
         "at_rest": AtRest(SECRETS),
         "creator": making,
         "wakes": Wakes(),
+        "probe": probe or Probe(None, making.providers, ECHO),
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

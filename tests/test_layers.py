@@ -14,6 +14,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
     (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault"),
+    (1, "checks echo findings"),
     (2, "store store/* providers/* providers/*/*"),
     (2, "health inquiry opening registration submission wakes"),
     (5, "web/app assembly serve"),

@@ -126,11 +126,13 @@ async def test_the_commands_work_one_after_another(clone: Path, free_ports: dict
         await process.wait()
         raise
     assert out.count("\n==\n") == len(run) - 1, err
-    ready, submitted, subscribed, listed = (part.strip() for part in out.split("\n==\n"))
+    ready, submitted, subscribed, checked, listed = (part.strip() for part in out.split("\n==\n"))
     assert jsontext.loads(ready) == {"status": "ok"}, err
     job = jsontext.loads(submitted)
     assert (job["state"], job["learnt_by"]) == ("completed", "callback"), err
     assert jsontext.loads(subscribed)["secret"].startswith("whsec_")
+    checks = {one["check"]: one["ok"] for one in jsontext.loads(checked)["checks"]}
+    assert (checks["database"], checks["public_url"]) in ((True, True), (True, None)), err
     assert f"id             {job['id']}" in listed
     assert listed.endswith(job["outputs"][0]["url"])
     assert (clone / ".callboard").exists()

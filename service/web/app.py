@@ -9,14 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import DatabaseAway
-from service.web import jobs, models, subscriptions
-from service.web.answers import json_answer
+from service.web import jobs, models, readiness, subscriptions
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
@@ -24,23 +20,9 @@ log = logging.getLogger("service.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 
 
-async def healthz(request: Request) -> Response:
-    """The process answers."""
-    return json_answer({"status": "ok"})
-
-
-async def readyz(request: Request) -> Response:
-    """The database answers too."""
-    try:
-        await request.state.db.ping()
-    except DatabaseAway:
-        return json_answer({"status": "the database is away"}, status=503)
-    return json_answer({"status": "ok"})
-
-
 ROUTES = [
-    Route("/healthz", healthz),
-    Route("/readyz", readyz),
+    Route("/healthz", readiness.healthz),
+    Route("/readyz", readiness.readyz),
     Route("/v1/jobs", jobs.create, methods=["POST"]),
     Route("/v1/jobs", jobs.page, methods=["GET"]),
     Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
