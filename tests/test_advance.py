@@ -1,6 +1,7 @@
 """sql/queries/advance.sql by way of store/advance.py: the one statement that moves jobs."""
 
 import asyncio
+import json
 from uuid import UUID
 
 import asyncpg
@@ -250,3 +251,22 @@ async def test_json_that_postgres_text_cannot_hold_is_kept_as_it_came(db: Databa
     (attempt,) = await rows_of(db, "attempts", job)
     assert "\\u0000" in attempt["output"]
     assert str(2**80) in attempt["output"]
+
+
+@pytest.mark.parametrize("told", [[State.FAILED], [State.FAILED, State.CANCELED]])
+async def test_a_late_success_settles_what_was_told_while_the_job_was_expired(
+    db: Database, told: list[State]
+) -> None:
+    job = await make_job(db, await make_app(db), State.EXPIRED)
+    for state in told:
+        outcome = await move(db, job, now=state, source="callback", error=FAILED)
+        assert not outcome.moved
+    film = {"video": {"url": "https://media.example/v.mp4"}}
+    outcome = await move(db, job, now=State.COMPLETED, output=film, outputs=[film["video"]])
+    assert outcome.moved
+    row = await job_row(db, job)
+    assert (row["state"], row["late"], json.loads(row["output"])) == ("completed", True, film)
+    (attempt,) = await rows_of(db, "attempts", job)
+    assert (attempt["outcome"], attempt["error"]) == ("completed", None)
+    kept = json.loads(attempt["disagreement"])
+    assert kept["now"] == ("failed" if len(told) == 1 else "canceled")

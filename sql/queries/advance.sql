@@ -78,28 +78,31 @@ told as (
         provider_id = coalesce(attempts.provider_id, seen.provider_id),
         urls = coalesce(attempts.urls, seen.urls::json),
         token_key = coalesce(seen.token_key, attempts.token_key),
-        outcome = case when attempts.outcome is null and seen.is_verdict
+        outcome = case when seen.is_verdict and (attempts.outcome is null or seen.moves)
             then seen.now else attempts.outcome end,
-        outcome_at = case when attempts.outcome is null and seen.is_verdict
+        outcome_at = case when seen.is_verdict and (attempts.outcome is null or seen.moves)
             then clock.at else attempts.outcome_at end,
-        output = case when attempts.outcome is null and seen.is_verdict
+        output = case when seen.is_verdict and (attempts.outcome is null or seen.moves)
             then seen.output::json else attempts.output end,
-        outputs = case when attempts.outcome is null and seen.is_verdict
+        outputs = case when seen.is_verdict and (attempts.outcome is null or seen.moves)
             then seen.outputs::json else attempts.outputs end,
-        error = case when attempts.outcome is null and seen.is_verdict
+        error = case when seen.is_verdict and (attempts.outcome is null or seen.moves)
             then seen.error::json else attempts.error end,
         actual = coalesce(attempts.actual, seen.actual),
         disagreement = case when seen.is_verdict and attempts.outcome <> seen.now
-            then coalesce(attempts.disagreement, json_build_object('now', seen.now,
-                'source', seen.source, 'at', clock.at, 'error', seen.error::json,
-                'output', seen.output::json)) else attempts.disagreement end
+            then coalesce(attempts.disagreement, case when seen.moves -- late: it settles it
+                then json_build_object('now', attempts.outcome, 'at', attempts.outcome_at,
+                    'error', attempts.error, 'output', attempts.output)
+                else json_build_object('now', seen.now, 'source', seen.source, 'at', clock.at,
+                    'error', seen.error::json, 'output', seen.output::json) end)
+            else attempts.disagreement end
     from seen, clock
     where attempts.job_id = seen.job_id and attempts.number = seen.attempt
       and seen.state is not null and not seen.foreign_id
       and (seen.provider_id is not null and attempts.provider_id is null
         or seen.urls is not null and attempts.urls is null
         or seen.token_key is not null or seen.actual is not null and attempts.actual is null
-        or seen.is_verdict and (attempts.outcome is null
+        or seen.is_verdict and (attempts.outcome is null or seen.moves
             or attempts.outcome <> seen.now and attempts.disagreement is null))
 ),
 recorded as (
