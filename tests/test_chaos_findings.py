@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from chaos.harness import SECRETS, Program, free_port, serving
+from chaos.harness import SECRETS, Program, free_port, ready, serving
 from embedded_programs import postmaster, until
 from posting import ACCEPTED, answering, provider, submitter
 from raw_server import serving as raw_serving
@@ -45,7 +45,8 @@ async def test_a_service_that_starts_before_its_database_waits_for_it(
     await program.start()
     try:
         await until(lambda: "waiting for the database" in program.said.read_text())
-        async with attached(tmp_path, fsync=False), serving(program, address, http):
+        async with attached(tmp_path, fsync=False):
+            await ready(program, address, http)
             assert "listening on" in program.said.read_text()
     finally:
         await program.end(signal.SIGKILL)

@@ -139,14 +139,19 @@ async def serving(
     """Starts `program` and returns when its `address` answers; killed at the end where it lives."""
     await program.start()
     try:
-        async with asyncio.timeout(60):
-            while not await _answers(address, http):
-                assert program.process is not None
-                assert program.process.returncode is None, program.said.read_text()[-2000:]
-                await asyncio.sleep(0.02)
+        await ready(program, address, http)
         yield
     finally:
         await program.end(signal.SIGKILL)
+
+
+async def ready(program: Program, address: str, http: aiohttp.ClientSession) -> None:
+    """Returns when the `address` of a program that runs answers."""
+    async with asyncio.timeout(60):
+        while not await _answers(address, http):
+            assert program.process is not None
+            assert program.process.returncode is None, program.said.read_text()[-2000:]
+            await asyncio.sleep(0.02)
 
 
 async def _answers(address: str, http: aiohttp.ClientSession) -> bool:
