@@ -20,6 +20,7 @@ from service.sandbox.serve import running
 
 INPUT = {"prompt": "A paper boat on a canal."}
 DEFAULTS = {"render_seconds": 0.05, "retention_seconds": 3600}
+DEFAULTS |= {"ignore_cancel": 0, "forget_canceled": 0}
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,25 @@ async def test_a_cancelled_job_has_no_callback(sandbox, receiver):
     await sandbox.call("PUT", reply["cancel_url"])
     await sandbox.submit(receiver.url("later"))
     assert (await receiver.next()).token == "later"
+
+
+async def test_a_job_may_be_forgotten_once_it_is_canceled_in_the_queue(sandbox):
+    await sandbox.control(render_seconds=30, forget_canceled=1)
+    reply = await sandbox.submit()
+    answered = await sandbox.call("PUT", reply["cancel_url"])
+    assert answered[:2] == (202, {"status": "CANCELLATION_REQUESTED"})
+    assert (await sandbox.call("GET", reply["status_url"]))[0] == 404
+    assert (await sandbox.call("PUT", reply["cancel_url"]))[:2] == (404, {"status": "NOT_FOUND"})
+    assert (await sandbox.job(reply["request_id"]))["outcome"] == "canceled"
+
+
+async def test_a_render_may_go_on_though_its_cancel_was_taken(sandbox, receiver):
+    await sandbox.control(render_seconds=0.3, ignore_cancel=1)
+    reply = await sandbox.submit(receiver.url("goes-on"))
+    answered = await sandbox.call("PUT", reply["cancel_url"])
+    assert answered[:2] == (202, {"status": "CANCELLATION_REQUESTED"})
+    assert (await receiver.next()).token == "goes-on"
+    assert (await sandbox.job(reply["request_id"]))["outcome"] == "completed"
 
 
 async def test_an_ended_job_is_forgotten_after_its_retention(sandbox):

@@ -36,6 +36,8 @@ def sandbox(
     error: Annotated[float, _share("the render fails")] = 0.0,
     slow: Annotated[float, _share("the render takes ten times as long")] = 0.0,
     null_payload: Annotated[float, _share("the callback carries no result")] = 0.0,
+    ignore_cancel: Annotated[float, _share("a cancel is taken, and does nothing")] = 0.0,
+    forget_canceled: Annotated[float, _share("canceled in the queue, it is unknown")] = 0.0,
 ) -> None:
     """Serve pretend providers that misbehave on request; GET /control shows what they saw."""
     given = {
@@ -51,6 +53,8 @@ def sandbox(
         "error": error,
         "slow": slow,
         "null_payload": null_payload,
+        "ignore_cancel": ignore_cancel,
+        "forget_canceled": forget_canceled,
     }
     base = Options(callback_tries=callback_tries, seed=seed, api_key=api_key)
     _run(_options(base, given), host, port)

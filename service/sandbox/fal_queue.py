@@ -71,9 +71,17 @@ class Queue:
         return waiting.index(job.request_id) if job.request_id in self._waiting else 0
 
     def cancel(self, job: Job) -> bool:
-        """Ends a job that has not ended: fal then has no callback for it. False where it had."""
+        """Ends a job that has not ended: fal then has no callback for it. False where it had.
+
+        fal only signals the runner, which may go on; and there is no status for what was removed
+        from the queue: it completes with an error, or is not known any more.
+        """
         if job.phase is Phase.COMPLETED:
             return False
+        if Misbehaviour.IGNORE_CANCEL in job.fate:
+            return True
+        if Misbehaviour.FORGET_CANCELED in job.fate and job.phase is Phase.IN_QUEUE:
+            del self._jobs[job.request_id]
         if job.life is not None:
             job.life.cancel()
         job.result = CANCELED

@@ -22,6 +22,8 @@ class Misbehaviour(StrEnum):
     ERROR = "error"  # the render fails
     SLOW = "slow"  # the render takes ten times as long
     NULL_PAYLOAD = "null_payload"  # its callback carries no result and says why
+    IGNORE_CANCEL = "ignore_cancel"  # a cancel is taken, and the render goes on to its end
+    FORGET_CANCELED = "forget_canceled"  # canceled while it is queued, it is known no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Options:
     error: float = 0.0
     slow: float = 0.0
     null_payload: float = 0.0
+    ignore_cancel: float = 0.0
+    forget_canceled: float = 0.0
     render_seconds: float = 1.0
     retention_seconds: float = 3600.0
     callback_tries: int = 12
