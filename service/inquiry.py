@@ -1,5 +1,6 @@
 """Asks a provider about one attempt: how its render stands, or to end it."""
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -17,12 +18,13 @@ UNWELL = DENIED | {408, 429}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What a provider said. `reached`: it answered as one that is well; `denied`: it would not
-    have us ask."""
+    """What a provider said, `took_ms` after it was asked. `reached`: it answered as one that is
+    well; `denied`: it would not have us ask."""
 
     report: Report
     reached: bool
     denied: bool
+    took_ms: int
 
 
 class Inquiry:
@@ -37,6 +39,7 @@ class Inquiry:
         """The provider's word on the attempt; a Report without a state where it could not be had.
         `secrets` is what the input holds in secret, encrypted: cleared from what comes back."""
         statuses: list[int] = []
+        began = time.monotonic()
         try:
             report = await self._carry(provider, provider.poll(attempt), secrets, statuses)
         except CallboardError as fault:
@@ -47,6 +50,7 @@ class Inquiry:
             report=report,
             reached=0 < first < 500 and first not in UNWELL,
             denied=first in DENIED,
+            took_ms=round((time.monotonic() - began) * 1000),
         )
 
     async def cancel(self, provider: Provider, attempt: Attempt) -> CancelAnswer | None:

@@ -5,11 +5,11 @@ deadline and the time to give up.
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from service import news
 from service.database import Database
 from service.health import Health, slow
 from service.ids import bucket_of, new_id
@@ -19,7 +19,7 @@ from service.pace import Pace, sparse_look
 from service.providers import CancelAnswer, Provider, Report
 from service.slots import Allowance, Slots
 from service.store import agenda, events, jobs
-from service.store.advance import Move, Outcome, advance, new_event_id, reported
+from service.store.advance import Move, Outcome, advance, new_event_id
 from service.store.agenda import Due, Turn
 from service.store.health import Room
 
@@ -117,33 +117,40 @@ class Sweeper:
         provider = self._providers.get(due.provider)
         if due.task == "sending":
             await self._lost(due)
-        elif due.task == "give_up" or due.attempt.provider_id is None:
-            await self._doubt(due)
+        elif due.attempt.provider_id is None:
+            await self._wait(due)
         elif provider is None:
             note = f"provider {due.provider} has no key: not asked"
             await self._finish(due, Report(state=None, note=note), UNKNOWN_PROVIDER_SECONDS, None)
         else:
             await self._ask(provider, due)
 
-    async def _doubt(self, due: Due) -> None:
-        """An unconfirmed job: told when it is overdue, and given up in its own time."""
-        left = self._patience.unconfirmed - (due.age or 0.0)
-        if left > 0:
-            await self._tell_stuck(due, due.version)
-            await agenda.finish_ask(self._db, due, again_in=left)
-        else:
-            await self._expire(due, _unconfirmed_error())
+    async def _wait(self, due: Due) -> None:
+        """A job that nobody can ask after, unconfirmed or accepted under an id that only its
+        callback will tell: told when it is overdue, and given up in its own time."""
+        unconfirmed = due.state is State.UNCONFIRMED
+        age = due.age or 0.0
+        left = (self._patience.unconfirmed if unconfirmed else self._patience.give_up) - age
+        if left <= 0:
+            await self._expire(due, _unconfirmed_error() if unconfirmed else _unheard_error())
+            return
+        await self._tell_stuck(due, due.version)
+        until_overdue = due.deadline_seconds - age
+        await agenda.finish_ask(
+            self._db, due, again_in=min(left, until_overdue) if until_overdue > 0 else left
+        )
 
     async def _ask(self, provider: Provider, due: Due) -> None:
         due = await self._cancel(provider, due)
-        began = time.monotonic()
         heard = await self._inquiry.ask(provider, due.attempt, due.secrets)
-        took = round((time.monotonic() - began) * 1000)
         await self._health.asked(provider.name, reached=heard.reached, denied=heard.denied)
-        report = _canceled(due) if _ended_by_cancel(due, heard.report) else heard.report
+        report = heard.report
         pause = self._pause(provider, due)
         version: int | None = due.version
-        if report.state not in ENDED and self._too_late(due, report):
+        if _ended_by_cancel(due, report):
+            await self._end(due, State.CANCELED, _canceled_error(due), source="poll")
+            version = None
+        elif report.state not in ENDED and self._too_late(due, report):
             await self._expire(due, _expired_error(report), late=provider.late_seconds)
             version = None
         elif report.state is not None and report.state is not due.state:
@@ -151,19 +158,11 @@ class Sweeper:
         if report.state not in ENDED and version is not None:
             await self._tell_stuck(due, version)
         over = report.state in ENDED or _late_window_over(due, provider)
-        await self._finish(due, report, None if over else pause, took)
+        await self._finish(due, report, None if over else pause, heard.took_ms)
 
     async def _tell(self, provider: Provider, due: Due, report: Report, pause: float) -> int | None:
         """Moves the job as reported; its version then, None where it did not move."""
-        move = reported(
-            report,
-            provider,
-            job_id=due.attempt.job_id,
-            attempt=due.attempt.number,
-            source="poll",
-            due_in=pause,
-        )
-        (outcome,) = await advance(self._db, [move])
+        outcome = await news.tell(self._db, provider, due.attempt, report, due_in=pause)
         self._moved([outcome])
         return outcome.version
 
@@ -199,17 +198,25 @@ class Sweeper:
     async def _expire(self, due: Due, error: JobError, *, late: float | None = None) -> None:
         """Ends the job without a verdict. With `late` seconds left in which the provider may still
         say something it stays on the agenda, sparsely asked after."""
+        await self._end(
+            due, State.EXPIRED, error, source="sweep", again_in=sparse_look() if late else None
+        )
+
+    async def _end(
+        self, due: Due, now: State, error: JobError, *, source: str, again_in: float | None = None
+    ) -> None:
+        """Ends the job, where it still stands as it was claimed, without a verdict of its own."""
         move = Move(
             job_id=due.attempt.job_id,
             attempt=due.attempt.number,
-            source="sweep",
+            source=source,
             event_id=new_event_id(due.attempt.job_id),
             was=due.state,
             expected=due.version,
-            now=State.EXPIRED,
+            now=now,
             error=error,
             task="late",
-            due_in=sparse_look() if late else None,
+            due_in=again_in,
         )
         self._moved(await advance(self._db, [move]))
 
@@ -238,14 +245,14 @@ def _ended_by_cancel(due: Due, report: Report) -> bool:
     return due.cancel_answer == CancelAnswer.REQUESTED and report.gone and due.state not in ENDED
 
 
-def _canceled(due: Due) -> Report:
-    error = JobError(
+def _canceled_error(due: Due) -> JobError:
+    """No verdict: a success that comes nevertheless is kept, and can be adopted."""
+    return JobError(
         code=ErrorCode.CANCELED,
         message=f"{due.provider} took the cancel, and no longer knows the job",
         retryable=True,
         charged=Charged.UNKNOWN,
     )
-    return Report(state=State.CANCELED, error=error)
 
 
 def _late_window_over(due: Due, provider: Provider) -> bool:
@@ -257,6 +264,15 @@ def _unconfirmed_error() -> JobError:
         code=ErrorCode.SUBMISSION_UNCONFIRMED,
         message="sent, and neither a reply nor a callback ever came",
         retryable=False,
+        charged=Charged.UNKNOWN,
+    )
+
+
+def _unheard_error() -> JobError:
+    return JobError(
+        code=ErrorCode.EXPIRED,
+        message="accepted under an id that nobody knows, and no callback ever came",
+        retryable=True,
         charged=Charged.UNKNOWN,
     )
 

@@ -16,6 +16,11 @@ from service.database import Database
 from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
+from service.http import Asker
+from service.inquiry import Inquiry
+from service.news import News
+from service.operating import Parts
+from service.pace import Pace
 from service.probe import Probe
 from service.providers import Provider, fal, relay
 from service.receive import Receiver
@@ -77,16 +82,38 @@ def creator(
     )
 
 
-def app(db: Database, making: Creator | None = None, probe: Probe | None = None) -> App:
+def parts(
+    db: Database, providers: Mapping[str, Provider], asker: Asker, vault: Vault = NO_SECRETS
+) -> Parts:
+    """What acts by hand work with, over these providers."""
+    wakes, inquiry, pace = Wakes(), Inquiry(asker, vault, total=20.0), Pace(catalog=CATALOG)
+    return Parts(
+        db=db,
+        providers=providers,
+        catalog=CATALOG,
+        inquiry=inquiry,
+        news=News(db=db, inquiry=inquiry, pace=pace, wakes=wakes),
+        wakes=wakes,
+    )
+
+
+def app(
+    db: Database,
+    making: Creator | None = None,
+    probe: Probe | None = None,
+    acting: Parts | None = None,
+) -> App:
     """The app as `serve` wires it, without anybody at work behind it."""
     making = making or creator(db)
+    acting = acting or parts(db, making.providers, Asker())
     state = {
         "db": db,
         "guard": making.guard,
         "at_rest": AtRest(SECRETS),
         "creator": making,
-        "wakes": Wakes(),
         "probe": probe or Probe(None, making.providers, ECHO),
+        "wakes": acting.wakes,
+        "acting": acting,
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

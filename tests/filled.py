@@ -56,6 +56,10 @@ asked as (
     insert into polls (job_id, id, attempt, at, duration_ms, said)
     select id, gen_random_uuid(), 1, at, 5, 'running' from n where n <= 20000
 ),
+acted as (
+    insert into operator_actions (job_id, id, attempt, act, who, detail, at)
+    select id, gen_random_uuid(), 1, 'resync', 'key_1', '{{}}', at from n where n <= 20000
+),
 staged as (
     insert into deliveries (job_id, id, version, subscription_id, state, tries, next_at, created_at)
     select id, id, 3, '{APP}', case when n <= 20000 then 'succeeded' else 'pending' end, 1, at, at

@@ -56,7 +56,11 @@ class Way:
         seen = False
         while data := await reader.read(65536):
             if self._wanted is not None and self._wanted in data:
-                seen, self._wanted = True, None
+                self._wanted = None
+                if data.startswith(b"Q"):  # a simple query, as COMMIT is: one message for both
+                    losing.set()
+                else:
+                    seen = True
             elif seen and b"E\x00\x00\x00" in data:  # Execute
                 seen = False
                 losing.set()

@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (1, "embedded embedded/* encryption gather document pace logs slots vault"),
     (1, "checks echo findings"),
     (2, "store store/* providers/* providers/*/*"),
-    (2, "health inquiry opening registration submission wakes"),
+    (2, "health inquiry news next_attempt opening operating registration submission wakes"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
     (6, "__main__ commands commands/* commands/*/*"),

@@ -16,7 +16,7 @@ QUERIES = load_queries()
 # The tables that grow with every job there ever was, and those with every app.
 GROWING = {
     *("jobs", "attempts", "job_events", "callbacks", "deliveries", "delivery_tries", "polls"),
-    *("agenda", "feed", "idempotency_keys", "api_keys"),
+    *("agenda", "feed", "idempotency_keys", "api_keys", "operator_actions"),
 }
 FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 NOBODY = "00000000-0000-7000-8000-000000000009"
@@ -41,7 +41,14 @@ RUNS: dict[str, list[str]] = {
     "claim_asks": ["32", "60", "'{fal,relay}'", "'{32,1}'"],
     "rooms": ["'{fal}'", "'{20}'"],
     "watch_job": [JOB, "50", "3"],
-    "request_cancel": [JOB, "1"],
+    "request_cancel": [JOB, "1", JOB, "'key_1'", "null", "'{}'"],
+    "hasten_poll": [JOB],
+    "note_act": [JOB, JOB, "1", "'rerun'", "'key_1'", "null", "'{}'", JOB],
+    "tell_act": [JOB, JOB, "'{}'"],
+    "standing_of_job": [JOB],
+    "note_poll": [JOB, JOB, "1", "5", "'running'", "null", "null"],
+    "refresh_output": [JOB, "1", "'{}'", "'[]'"],
+    "take_success": [JOB, "1", JOB, "'{}'", "'[]'", "'2026-01-31'"],
     "answer_cancel": [JOB, "1", "'requested'"],
     "tell_stuck": [JOB, "3", JOB],
     "finish_ask": [JOB, "1", "1", "5", JOB, "3", "'running'", "null", "null", "3"],

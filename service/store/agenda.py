@@ -123,11 +123,6 @@ async def finish_ask(
 ) -> None:
     """Gives the lease of a poll back, due again in `again_in` seconds (None: never), and records
     what the provider said where it was asked (`poll_id`)."""
-    shown = None
-    if progress is not None:
-        shown = jsontext.dumps(
-            {"queue_position": progress.queue_position, "fraction": progress.fraction}
-        )
     await db.rows(
         "finish_ask",
         due.attempt.job_id,
@@ -138,8 +133,39 @@ async def finish_ask(
         duration_ms,
         said,
         note,
-        shown,
+        _shown(progress),
         WATCHED_SECONDS,
+    )
+
+
+async def note_poll(
+    db: Database,
+    attempt: Attempt,
+    *,
+    poll_id: UUID,
+    duration_ms: int,
+    said: State | None,
+    note: str | None,
+    progress: Progress | None,
+) -> None:
+    """Records what the provider said when it was asked out of turn."""
+    await db.rows(
+        "note_poll",
+        attempt.job_id,
+        poll_id,
+        attempt.number,
+        duration_ms,
+        said,
+        note,
+        _shown(progress),
+    )
+
+
+def _shown(progress: Progress | None) -> str | None:
+    if progress is None:
+        return None
+    return jsontext.dumps(
+        {"queue_position": progress.queue_position, "fraction": progress.fraction}
     )
 
 

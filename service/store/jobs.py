@@ -130,11 +130,6 @@ async def add_warning(db: Database, job_id: UUID, text: str) -> None:
     await db.rows("add_warning", job_id, text)
 
 
-async def request_cancel(db: Database, job_id: UUID, attempt: int) -> bool:
-    """Notes that somebody wants this attempt to end; False: there is nothing to end."""
-    return await db.row("request_cancel", job_id, attempt) is not None
-
-
 async def answer_cancel(db: Database, job_id: UUID, attempt: int, answer: str) -> None:
     """Keeps what the provider said to a cancel; the first answer stays."""
     await db.rows("answer_cancel", job_id, attempt, answer)

@@ -118,11 +118,13 @@ order by known.provider;
 
 -- name: finish_ask
 -- Records one poll and gives the lease back: due again after $4 seconds ($10 at most while somebody
--- waits for the job), or at once where someone asked for it meanwhile; dropped where $4 is null. A lease that ended meanwhile dates nothing,
--- nor does one that a move has ended: the move has given the date.
+-- waits for the job), or at once where someone asked for it meanwhile; dropped where $4 is null. A
+-- lease that ended meanwhile dates and drops nothing, nor does one that a move has ended: the move
+-- has given the date, be it that of the next attempt.
 with clock as materialized (select now() as at),
 dropped as (
-    delete from agenda where job_id = $1 and lease = $2 and $4::double precision is null
+    delete from agenda where job_id = $1 and lease = $2 and lease_until is not null
+        and $4::double precision is null
 ),
 dated as (
     update agenda set lease_until = null,
@@ -155,3 +157,19 @@ update agenda set watched_until = clock.at + make_interval(secs => $2::double pr
     due_at = case when lease_until is null
         then least(due_at, clock.at + make_interval(secs => $3::double precision)) else due_at end
 from clock where job_id = $1 and task = 'poll';
+
+-- name: hasten_poll
+-- Whoever asks after the job does so now.
+update agenda set due_at = (select now()) where job_id = $1 and task = 'poll';
+
+-- name: note_poll
+-- Records a poll that nobody had leased: what the provider said, and how far the render is.
+with clock as materialized (select now() as at),
+noted as (
+    insert into polls (job_id, id, attempt, at, duration_ms, said, note)
+    select $1, $2, $3, clock.at, $4, $5, $6 from clock
+    on conflict do nothing
+)
+update jobs set progress = $7::text::json
+where id = $1 and attempt = $3 and $7::text is not null and state in ('submitted', 'running')
+  and progress::text is distinct from $7::text;

@@ -141,22 +141,6 @@ order by attempts.job_id desc, attempts.number desc limit 1;
 update jobs set warnings = (warnings::jsonb || to_jsonb(array[$2::text]))::json
 where id = $1 and not warnings::jsonb ? $2;
 
--- name: request_cancel
--- Notes that somebody wants the job's current attempt to end; it is asked after at once. Empty:
--- there is nothing to end, or another attempt is current.
-with clock as materialized (select now() as at),
-noted as (
-    update jobs set cancel_requested_at = coalesce(cancel_requested_at, clock.at)
-    from clock where id = $1 and attempt = $2
-      and state in ('submitting', 'unconfirmed', 'submitted', 'running')
-    returning id
-),
-dated as (
-    update agenda set due_at = clock.at
-    from clock where job_id = $1 and task = 'poll' and exists (select from noted)
-)
-select id from noted;
-
 -- name: answer_cancel
 -- What the provider said to a cancel, once.
 update attempts set cancel_answer = $3
