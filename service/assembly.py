@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from service.guard import Guard
 from service.health import Health
 from service.inquiry import Inquiry
 from service.loop import every
+from service.news import News
 from service.opening import opened_database, patiently
+from service.operating import Parts
 from service.pace import Pace
 from service.place import Placer
 from service.probe import Probe
@@ -121,6 +123,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             deadline=settings.callboard_deadline_seconds,
         )
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
+        state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         app = App(Door(receiver), state | {"probe": probe})
         yield Service(
             settings=settings,
@@ -133,6 +136,32 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             placer=Placer(db, wake=wakes.place),
             probe=probe,
         )
+
+
+def acting(
+    settings: Settings,
+    db: Database,
+    configured: Mapping[str, Provider],
+    catalog: Catalog,
+    asker: http.Asker,
+    vault: Vault,
+    wakes: Wakes,
+) -> Parts:
+    """What acts by hand work with, here or in a command beside the service."""
+    inquiry = Inquiry(asker, vault, total=_ask_seconds(settings))
+    pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
+    return Parts(
+        db=db,
+        providers=configured,
+        catalog=catalog,
+        inquiry=inquiry,
+        news=News(db=db, inquiry=inquiry, pace=pace, wakes=wakes),
+        wakes=wakes,
+    )
+
+
+def _ask_seconds(settings: Settings) -> float:
+    return min(ASK_SECONDS, settings.callboard_lease_seconds / 3)
 
 
 def _senders(
@@ -169,7 +198,7 @@ def _senders(
     sweeper = Sweeper(
         db,
         configured,
-        Inquiry(asker, vault, total=min(ASK_SECONDS, timing.lease / 3)),
+        Inquiry(asker, vault, total=_ask_seconds(settings)),
         pace,
         seen,
         patience=Patience(

@@ -48,6 +48,7 @@ def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
         "created_at": moment(row["created_at"]),
         "submitted_at": moment(row["submitted_at"]),
         "finished_at": moment(row["finished_at"]),
+        "cancel_requested_at": moment(row["cancel_requested_at"]),
         "links": {"self": f"/v1/jobs/{shown_id}", "timeline": f"/v1/jobs/{shown_id}/timeline"},
     }
 
@@ -73,6 +74,7 @@ def of_event(row: Row) -> dict[str, Any]:
         "actual": row["actual"] if state in VERDICTS else None,
         "submitted_at": submitted_at,
         "finished_at": at if state in ENDED else None,
+        "cancel_requested_at": None,  # the next attempt forgets it, and an event stays as it was
     }
     return {
         "type": STUCK_EVENT if row["stuck"] else f"job.{state}",

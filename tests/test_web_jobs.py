@@ -20,7 +20,7 @@ JOB_KEYS = [
     *("id", "state", "stuck", "late", "provider", "model", "attempt", "version", "provider_id"),
     *("input", "output", "outputs", "error", "warnings", "cost", "learnt_by", "progress"),
     *("notify_hook", "metadata", "reference", "created_at", "submitted_at", "finished_at"),
-    "links",
+    *("cancel_requested_at", "links"),
 ]
 
 

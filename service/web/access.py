@@ -40,8 +40,10 @@ async def need(request: Request, *scopes: str) -> Access:
     return found
 
 
-async def json_body(request: Request, model: type[Model], *, most: int) -> Model:
-    """The body, of at most `most` bytes, as `model`.
+async def json_body(
+    request: Request, model: type[Model], *, most: int, may_be_empty: bool = False
+) -> Model:
+    """The body, of at most `most` bytes, as `model`. `may_be_empty`: none stands for `{}`.
 
     Raises UnsupportedMedia, PayloadTooLarge, NotJson, and InvalidRequest naming each field.
     """
@@ -49,7 +51,8 @@ async def json_body(request: Request, model: type[Model], *, most: int) -> Model
     if kind.lower() != "application/json":
         raise UnsupportedMedia("send application/json", code="unsupported_media_type")
     try:
-        value = jsontext.loads(await _body(request, most))
+        body = await _body(request, most)
+        value = jsontext.loads(b"{}" if may_be_empty and not body else body)
     except ValueError:
         raise NotJson("the body is not JSON") from None
     _not_too_deep(value)

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.web import jobs, models, readiness, subscriptions
+from service.web import acts, jobs, models, readiness, subscriptions
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
@@ -27,6 +27,11 @@ ROUTES = [
     Route("/v1/jobs", jobs.page, methods=["GET"]),
     Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
     Route("/v1/jobs/{id}/timeline", jobs.timeline, methods=["GET"]),
+    Route("/v1/jobs/{id}/cancel", acts.cancel, methods=["POST"]),
+    Route("/v1/jobs/{id}/resync", acts.resync, methods=["POST"]),
+    Route("/v1/jobs/{id}/rerun", acts.rerun, methods=["POST"]),
+    Route("/v1/jobs/{id}/resolve", acts.resolve, methods=["POST"]),
+    Route("/v1/jobs/{id}/adopt", acts.adopt, methods=["POST"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
     Route("/v1/subscriptions", subscriptions.create, methods=["POST"]),

@@ -96,7 +96,7 @@ async def page(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """One job, at once or (`?wait=`) as soon as it has ended."""
     who = await need(request, "read", "submit", "operate")
-    row = await _visible(request, who)
+    row = await visible(request, who)
     wait = _seconds("wait", request.query_params.get("wait", "0"))
     row = await _wait(request, row["id"], wait)
     shown = document.of_job(row)
@@ -109,7 +109,7 @@ async def show(request: Request) -> Response:
 async def timeline(request: Request) -> Response:
     """Everything that happened to a job, oldest first."""
     who = await need(request, "read", "operate")
-    row = await _visible(request, who)
+    row = await visible(request, who)
     happened = await jobs.timeline(request.state.db, row["id"])
     data = [one | {"at": document.moment(one["at"])} for one in happened]
     return json_answer({"data": data, "next": None})
@@ -120,7 +120,8 @@ def _seen_by(who: Access) -> UUID | None:
     return None if who.all_apps and "operate" in who.scopes else who.app_id
 
 
-async def _visible(request: Request, who: Access) -> Mapping[str, Any]:
+async def visible(request: Request, who: Access) -> Mapping[str, Any]:
+    """The job in the path. Raises NotFound, where this key does not see it too."""
     row = await jobs.get(request.state.db, path_id(request, "job"))
     if row is None or _seen_by(who) not in (None, row["app_id"]):
         raise NotFound("there is no such job", code="not_found")
