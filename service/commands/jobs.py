@@ -1,4 +1,4 @@
-"""`callboard jobs list|show|watch`: from the database, or from CALLBOARD_URL where it is set."""
+"""`callboard jobs`: from the database, or from CALLBOARD_URL where it is set; see acts.py too."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service import ids, jsontext
-from service.commands import timeline
+from service.commands import acts, timeline
 from service.commands.failures import DONE, FAILED
 from service.commands.local import LocalJobs
 from service.commands.remote import RemoteJobs
@@ -25,6 +25,8 @@ from service.web.access import DEFAULT_PER_PAGE, MOST_PER_PAGE
 app = typer.Typer(no_args_is_help=True, help="Jobs: which there are, and each one's whole story.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="job_…")]
+for act in acts.ACTS:
+    app.command()(act)
 HEADINGS = ("id", "state", "model", "learnt by", "age")
 
 
@@ -135,6 +137,7 @@ def _facts(job: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("created", moment(job["created_at"])),
         ("submitted", moment(job["submitted_at"])),
         ("finished", moment(job["finished_at"])),
+        ("cancel requested", moment(job["cancel_requested_at"])),
         ("input", jsontext.dumps(job["input"])),
     ]
 

@@ -78,7 +78,8 @@ def _read(url: str, reply: Reply) -> Any:
         return value
     code = value.get("code") if isinstance(value, dict) else None
     if reply.status >= 500:
-        raise Unavailable(f"{url} answered HTTP {reply.status}", code="unavailable")
+        said = f": {value.get('detail', code)}"[:SHOWN_CHARACTERS] if isinstance(code, str) else ""
+        raise Unavailable(f"{url} answered HTTP {reply.status}{said}", code="unavailable")
     if not isinstance(code, str) or reply.status not in FAULTS:
         raise CallboardError(f"{url} answered HTTP {reply.status}, but not as a Callboard does")
     detail = str(value.get("detail", code))[:SHOWN_CHARACTERS]

@@ -81,7 +81,8 @@ def line(entry: Entry, *, dated: bool = False) -> str:
     """One entry: `12:00:00.123  callback    accepted`; `dated` puts the day in front."""
     tell: Callable[[Any], str] = _WORDS.get(entry["kind"], jsontext.dumps)
     at = entry["at"][:23].replace("T", " ") if dated else entry["at"][11:23]
-    return f"{at}  {plain(entry['kind']):<10}  {plain(tell(entry['detail']))}"
+    who = f"{entry['source']}: " if entry["kind"] == "act" else ""
+    return f"{at}  {plain(entry['kind']):<10}  {plain(who + tell(entry['detail']))}"
 
 
 def _transition(detail: Entry) -> str:
@@ -110,6 +111,12 @@ def _delivery(detail: Entry) -> str:
     return f"try {detail['try']}: {how} in {detail['duration_ms']} ms {detail['id']}"
 
 
+def _act(detail: Entry) -> str:
+    facts = {key: value for key, value in (detail["detail"] or {}).items() if value is not None}
+    told = f" {jsontext.dumps(facts)}" if facts else ""
+    return f"{detail['act']} of attempt {detail['attempt']}{_bracketed(detail['reason'])}{told}"
+
+
 def _bracketed(text: str | None) -> str:
     return f" ({text})" if text else ""
 
@@ -120,4 +127,5 @@ _WORDS: Mapping[str, Callable[[Entry], str]] = {
     "poll": _poll,
     "callback": _callback,
     "delivery": _delivery,
+    "act": _act,
 }
