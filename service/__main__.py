@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from service.commands import config, failures, jobs, keys, migrate, models, serve
+from service.commands import config, failures, jobs, keys, migrate, models, reconciliation, serve
 from service.commands.demo import demo
 from service.commands.sandbox import sandbox
 
@@ -17,6 +17,7 @@ app.command()(serve.serve)
 app.command()(migrate.migrate)
 app.command()(sandbox)
 app.command()(demo)
+app.command()(reconciliation.reconciliation)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

@@ -19,6 +19,8 @@ GROWING = {
     *("agenda", "feed", "idempotency_keys", "api_keys", "operator_actions"),
 }
 FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
+# The ids of a quarter of an hour, some 800 jobs.
+SOON, LATER = (f"'{(1700000000000 + n * 1000) << 80:032x}'" for n in (200, 1000))
 NOBODY = "00000000-0000-7000-8000-000000000009"
 JOB = f"'{NOBODY}'"
 NONE = ["null"] * 5
@@ -56,6 +58,9 @@ RUNS: dict[str, list[str]] = {
     "claim_deliveries": ["64", "30"],
     "finish_delivery": [JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null"],
     "place_events": [],
+    "reconcile": [f"'{APP}'", SOON, LATER, "600", "''", "''", "51"],
+    "reconcile of all apps": ["null", SOON, LATER, "600", "''", "''", "51"],
+    "count_stranger_calls": [FIRST, LAST],
 }
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 

@@ -113,7 +113,7 @@ async def test_any_query_is_answered_or_refused(
     web: httpx.AsyncClient, query: list[tuple[str, str]]
 ) -> None:
     sendable = [tuple(part.encode("utf-8", "replace").decode() for part in pair) for pair in query]
-    for path in ("/v1/jobs", "/v1/subscriptions"):
+    for path in ("/v1/jobs", "/v1/subscriptions", "/v1/reconciliation"):
         answer = await web.get(path, params=sendable)
         assert is_answered(answer), answer.text
 

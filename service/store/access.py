@@ -19,6 +19,11 @@ class Access:
     scopes: frozenset[str]
     all_apps: bool
 
+    @property
+    def sees(self) -> UUID | None:
+        """The app whose jobs the key sees; None: every app's."""
+        return None if self.all_apps and "operate" in self.scopes else self.app_id
+
 
 def _digest(key: str) -> bytes:
     """Keys are 256 random bits: a plain hash keeps them as well as a slow one would."""

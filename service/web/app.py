@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.web import acts, jobs, models, readiness, subscriptions
+from service.web import acts, jobs, models, readiness, reconciliation, subscriptions
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
@@ -34,6 +34,7 @@ ROUTES = [
     Route("/v1/jobs/{id}/adopt", acts.adopt, methods=["POST"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
+    Route("/v1/reconciliation", reconciliation.page, methods=["GET"]),
     Route("/v1/subscriptions", subscriptions.create, methods=["POST"]),
     Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),
     Route("/v1/subscriptions/default-secret", subscriptions.default_secret, methods=["GET"]),

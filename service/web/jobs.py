@@ -117,7 +117,7 @@ async def timeline(request: Request) -> Response:
 
 def _seen_by(who: Access) -> UUID | None:
     """The app whose jobs this key sees; None for all."""
-    return None if who.all_apps and "operate" in who.scopes else who.app_id
+    return who.sees
 
 
 async def visible(request: Request, who: Access) -> Mapping[str, Any]:

@@ -43,6 +43,9 @@ create table provider_health (
 alter table callbacks add provider_id text;
 create index callbacks_that_wait on callbacks (provider, provider_id)
     where verdict = 'ignored' and reason = 'unknown_job' and provider_id is not null;
+-- What moved nothing is looked for among much that did, and is not kept for long.
+create index callbacks_unwelcome on callbacks (id)
+    where verdict in ('refused', 'unreadable') or reason = 'unknown_job';
 
 -- Each provider has its own queue, so that none waits for another's. `sending`: the POST may be
 -- under way; `late`: an expired job, asked after though no longer in flight.
