@@ -30,6 +30,7 @@ from service.receive import Receiver
 from service.registration import Registration
 from service.settings import Settings
 from service.signature import Keys
+from service.silence import Listener
 from service.store import access, health
 from service.submission import Timing
 from service.submit import Submitter
@@ -62,11 +63,12 @@ class Service:
     delivering: Delivering
     placer: Placer
     probe: Probe
+    listener: Listener
 
     @property
-    def workers(self) -> tuple[Submitter, Sweeper, Delivering, Placer]:
+    def workers(self) -> tuple[Submitter, Sweeper, Delivering, Placer, Listener]:
         """Who works in the background."""
-        return self.submitter, self.sweeper, self.delivering, self.placer
+        return self.submitter, self.sweeper, self.delivering, self.placer, self.listener
 
     def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The background work, until `stop` is set."""
@@ -114,14 +116,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         echo = Echo(secrets)
         receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
-        creator = Creator(
-            db=db,
-            providers=configured,
-            catalog=catalog,
-            guard=guard,
-            vault=vault,
-            deadline=settings.callboard_deadline_seconds,
-        )
+        creator = _creator(settings, db, configured, catalog, guard, vault)
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         app = App(Door(receiver), state | {"probe": probe})
@@ -135,7 +130,26 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             delivering=Delivering(db, at_rest, client, wake=wakes.deliver),
             placer=Placer(db, wake=wakes.place),
             probe=probe,
+            listener=Listener(db, configured, wake=asyncio.Event()),
         )
+
+
+def _creator(
+    settings: Settings,
+    db: Database,
+    configured: dict[str, Provider],
+    catalog: Catalog,
+    guard: Guard,
+    vault: Vault,
+) -> Creator:
+    return Creator(
+        db=db,
+        providers=configured,
+        catalog=catalog,
+        guard=guard,
+        vault=vault,
+        deadline=settings.callboard_deadline_seconds,
+    )
 
 
 def acting(

@@ -61,6 +61,7 @@ RUNS: dict[str, list[str]] = {
     "reconcile": [f"'{APP}'", SOON, LATER, "600", "''", "''", "51"],
     "reconcile of all apps": ["null", SOON, LATER, "600", "''", "''", "51"],
     "count_stranger_calls": [FIRST, LAST],
+    "look_for_silence": ["'{fal,relay}'", "5", "600"],
 }
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
@@ -135,6 +136,23 @@ async def test_events_are_placed_by_index_though_a_burst_is_still_in_the_statist
         await past.execute("analyze unplaced")
         await past.execute("delete from unplaced")
         assert walked_through(await plan(past, "place_events", [], CUSTOM)) == set()
+    finally:
+        await undo.rollback()
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+async def test_a_rare_providers_jobs_are_not_looked_for_among_all_others(
+    past: asyncpg.Connection, mode: str
+) -> None:
+    undo = past.transaction()
+    await undo.start()
+    try:
+        oldest = "select id from jobs order by id limit 9"
+        await past.execute(f"update jobs set provider = 'relay' where id in ({oldest})")
+        await past.execute("analyze jobs")
+        shown = json.dumps(await plan(past, "look_for_silence", RUNS["look_for_silence"], mode))
+        assert "jobs_of_provider_newest_first" in shown
+        assert "jobs_pkey" not in shown
     finally:
         await undo.rollback()
 

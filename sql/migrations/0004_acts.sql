@@ -60,3 +60,6 @@ alter table agenda add constraint task_is_known
 drop index agenda_submits_due, agenda_asks_due;
 create index agenda_submits_due on agenda (provider, due_at) where task = 'submit';
 create index agenda_asks_due on agenda (provider, due_at) where task <> 'submit';
+
+-- A provider's newest jobs, however many those of the others are.
+create index jobs_of_provider_newest_first on jobs (provider, created_at);

@@ -118,3 +118,60 @@ group by provider;
 -- name: list_silent
 -- The providers that used to call back, and do not.
 select provider, silent_since from provider_health where silent_since is not null;
+
+-- name: look_for_silence
+-- Of each provider in $1: whether the last $2 of its jobs whose ends are known, and that had a
+-- callback registered, ended without one, though earlier ones had theirs. Each callback is waited
+-- for $3 seconds. `silent`: begun or (false) over with this look; others are not told.
+with clock as materialized (select now() as at),
+newest as materialized (
+    select job.* from unnest($1::text[]) as given (provider) cross join lateral (
+        select * from (
+            select provider, id, state, attempt, created_at, finished_at from jobs
+            where jobs.provider = given.provider order by created_at desc limit 10000) as newest
+        where finished_at is not null order by created_at desc limit 200) as job
+),
+judged as materialized ( -- those whose callback has come, or will not
+    select newest.provider, newest.id, called.id is not null as came,
+           coalesce(tried.outcome_at, newest.finished_at) as known_at
+    from newest cross join clock
+    cross join lateral (
+        select token_key is not null and provider_id is not null as registered, outcome_at
+        from attempts where job_id = newest.id and number = newest.attempt limit 1) as tried
+    left join lateral (
+        select callbacks.id from callbacks
+        where callbacks.job_id = newest.id and callbacks.attempt = newest.attempt
+          and callbacks.verdict in ('accepted', 'duplicate', 'ignored', 'hint')
+        order by callbacks.id limit 1) as called on true
+    where tried.registered and newest.state <> 'canceled'
+      and (called.id is not null or coalesce(tried.outcome_at, newest.finished_at)
+               < clock.at - make_interval(secs => $3::double precision))
+),
+placed as (
+    select *, row_number() over (partition by provider order by known_at desc, id desc) as n
+    from judged
+),
+last_heard as (
+    select provider, min(n) filter (where came) as n from placed group by provider
+),
+found as materialized (
+    select provider, n <= $2 as heard, n > $2 as fell_silent,
+           (select min(known_at) from placed
+            where placed.provider = last_heard.provider and placed.n < last_heard.n) as since
+    from last_heard
+),
+begun as (
+    insert into provider_health as health (provider, silent_since)
+    select provider, since from found where fell_silent
+    on conflict (provider) do update set silent_since = excluded.silent_since
+        where health.silent_since is null
+    returning provider, silent_since
+),
+over as (
+    update provider_health as health set silent_since = null
+    from found where health.provider = found.provider and found.heard
+        and health.silent_since is not null
+    returning health.provider
+)
+select provider, true as silent, silent_since as since from begun
+union all select provider, false, null from over;
