@@ -19,6 +19,7 @@ from service.guard import Guard
 from service.health import Health
 from service.inquiry import Inquiry
 from service.loop import every
+from service.metrics import Metrics
 from service.news import News
 from service.opening import opened_database, patiently
 from service.operating import Parts
@@ -119,6 +120,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         creator = _creator(settings, db, configured, catalog, guard, vault)
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
+        state["metrics"] = Metrics(db, wakes.tally, queues=receiver.queues)
         app = App(Door(receiver), state | {"probe": probe})
         yield Service(
             settings=settings,
@@ -127,7 +129,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             receiver=receiver,
             submitter=submitter,
             sweeper=sweeper,
-            delivering=Delivering(db, at_rest, client, wake=wakes.deliver),
+            delivering=Delivering(db, at_rest, client, wake=wakes.deliver, tally=wakes.tally),
             placer=Placer(db, wake=wakes.place),
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
@@ -162,7 +164,7 @@ def acting(
     wakes: Wakes,
 ) -> Parts:
     """What acts by hand work with, here or in a command beside the service."""
-    inquiry = Inquiry(asker, vault, total=_ask_seconds(settings))
+    inquiry = Inquiry(asker, vault, total=_ask_seconds(settings), tally=wakes.tally)
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
     return Parts(
         db=db,
@@ -189,7 +191,7 @@ def _senders(
     vault: Vault,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
-    seen = Health(db, settings.callboard_in_flight)
+    seen = Health(db, settings.callboard_in_flight, wakes.tally)
     timing = Timing(
         lease=settings.callboard_lease_seconds,
         unconfirmed=settings.callboard_unconfirmed_seconds,
@@ -212,7 +214,7 @@ def _senders(
     sweeper = Sweeper(
         db,
         configured,
-        Inquiry(asker, vault, total=_ask_seconds(settings)),
+        Inquiry(asker, vault, total=_ask_seconds(settings), tally=wakes.tally),
         pace,
         seen,
         patience=Patience(

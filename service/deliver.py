@@ -14,6 +14,7 @@ from service.loop import jittered, until_stored
 from service.slots import Slots
 from service.store import deliveries
 from service.store.deliveries import Delivery
+from service.tally import Tally
 
 # The pause before each further try, in seconds; the first try is made at once (contract §6).
 SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
@@ -57,10 +58,12 @@ class Delivering:
         *,
         wake: asyncio.Event,
         in_flight: int = 64,
+        tally: Tally | None = None,
     ) -> None:
         self._db = db
         self._at_rest = at_rest
         self._client = client
+        self._tally = tally or Tally()
         self.wake = wake
         self.slots = Slots(in_flight, wake)
 
@@ -98,6 +101,7 @@ class Delivering:
         )
 
     async def _record(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
+        self._tally.tried(then.state)
         await until_stored(
             lambda: deliveries.finish(
                 self._db,

@@ -45,6 +45,11 @@ class Gather(Generic[Item, Answer]):
         self._queue: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a batch."""
+        return len(self._queue)
+
     async def put(self, item: Item) -> Answer:
         """The answer to `item`. Raises Full, or what the work raised for it."""
         if len(self._queue) >= self._limit:

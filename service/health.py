@@ -17,6 +17,7 @@ from service.providers import Accepted, Refused, Unclear
 from service.store import health
 from service.store.agenda import Turn
 from service.store.health import Room
+from service.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,11 @@ ACCOUNT: Mapping[ErrorCode, Pause] = {
 class Health:
     """The providers as they are now. `most` bounds the jobs in flight, by provider."""
 
-    def __init__(self, db: Database, most: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, db: Database, most: Mapping[str, int] | None = None, tally: Tally | None = None
+    ) -> None:
         self._db = db
+        self._tally = tally or Tally()
         self._most = dict(most or {})
         self._rooms: dict[str, Room] = {}
         self._looked_at = -math.inf
@@ -87,7 +91,8 @@ class Health:
         self, provider: str, verdict: Accepted | Refused | Unclear | JobError
     ) -> None:
         """Counts how a submit went; a JobError is one that did not get there. Where the database
-        is away it is not counted."""
+        is away it is not counted there."""
+        self._tally.submitted(provider, verdict)
         try:
             await self._judge(provider, verdict)
         except DatabaseAway as fault:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from service.errors import CallboardError
 from service.http import Asker
 from service.providers import Attempt, CancelAnswer, Provider, Reply, Report, Request
+from service.tally import Tally
 from service.vault import Vault
 
 T = TypeVar("T")
@@ -30,10 +31,13 @@ class Heard:
 class Inquiry:
     """Carries a provider's conversations out, each request within `total` seconds."""
 
-    def __init__(self, asker: Asker, vault: Vault, *, total: float) -> None:
+    def __init__(
+        self, asker: Asker, vault: Vault, *, total: float, tally: Tally | None = None
+    ) -> None:
         self._asker = asker
         self._vault = vault
         self._total = total
+        self._tally = tally or Tally()
 
     async def ask(self, provider: Provider, attempt: Attempt, secrets: bytes | None) -> Heard:
         """The provider's word on the attempt; a Report without a state where it could not be had.
@@ -46,12 +50,14 @@ class Inquiry:
             report = Report(state=None, note=f"no answer: {fault}")
         # The first reply is the provider's own; a later one may be the model's, 5xx and all.
         first = statuses[0] if statuses else 0
-        return Heard(
+        heard = Heard(
             report=report,
             reached=0 < first < 500 and first not in UNWELL,
             denied=first in DENIED,
             took_ms=round((time.monotonic() - began) * 1000),
         )
+        self._tally.polled(provider.name, report, reached=heard.reached, denied=heard.denied)
+        return heard
 
     async def cancel(self, provider: Provider, attempt: Attempt) -> CancelAnswer | None:
         """The provider's answer to a cancel; None where it has none, or gave no answer."""

@@ -97,6 +97,11 @@ class Receiver:
             for name, provider_keys in keys.items()
         }
 
+    def queues(self) -> dict[str, int]:
+        """How many calls wait to be written, and how many to be checked."""
+        checks = sum(check.waiting for check in self._checks.values())
+        return {"callbacks": self._writes.waiting, "signatures": checks}
+
     async def receive(self, call: Call) -> Answer:
         """Stores a callback and applies it. Never raises for what a provider or anyone else sent;
         503 where it could not be stored, or the keys to check it could not be fetched."""

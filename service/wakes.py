@@ -5,20 +5,23 @@ from collections.abc import Sequence
 
 from service.job import State
 from service.store.advance import Outcome
+from service.tally import Tally
 
 
 class Wakes:
-    """One event for each kind of background work. A wake is only a hint: all of them look by
-    themselves too."""
+    """One event for each kind of background work, and the count of what was done here. A wake is
+    only a hint: all of them look by themselves too."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        self.tally = tally or Tally()
         self.submit = asyncio.Event()
         self.ask = asyncio.Event()
         self.place = asyncio.Event()
         self.deliver = asyncio.Event()
 
     def moved(self, outcomes: Sequence[Outcome]) -> None:
-        """Wakes whoever has something to do after these."""
+        """Wakes whoever has something to do after these, and counts them."""
+        self.tally.moved(outcomes)
         for outcome in outcomes:
             if outcome.moved:
                 self.place.set()

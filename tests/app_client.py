@@ -18,6 +18,7 @@ from service.encryption import AtRest
 from service.guard import Guard
 from service.http import Asker
 from service.inquiry import Inquiry
+from service.metrics import Metrics
 from service.news import News
 from service.operating import Parts
 from service.pace import Pace
@@ -114,6 +115,7 @@ def app(
         "probe": probe or Probe(None, making.providers, ECHO),
         "wakes": acting.wakes,
         "acting": acting,
+        "metrics": Metrics(db, acting.wakes.tally),
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

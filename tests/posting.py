@@ -20,6 +20,7 @@ from service.providers import Provider, fal, settings_of
 from service.registration import Registration
 from service.submission import Timing
 from service.submit import Submitter
+from service.tally import Tally
 from service.tokens import Tokens
 from service.vault import NO_SECRETS, Vault
 
@@ -86,6 +87,7 @@ def submitter(
     *,
     vault: Vault = NO_SECRETS,
     most: Mapping[str, int] | None = None,
+    tally: Tally | None = None,
     **timing: float,
 ) -> Submitter:
     clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
@@ -95,7 +97,7 @@ def submitter(
         Registration(tokens=TOKENS, timing=clocks, public_url="https://board.example"),
         clocks,
         Pace(catalog=CATALOG),
-        Health(db, most),
+        Health(db, most, tally),
         lambda moved: None,
         wake=asyncio.Event(),
         vault=vault,

@@ -62,6 +62,9 @@ RUNS: dict[str, list[str]] = {
     "reconcile of all apps": ["null", SOON, LATER, "600", "''", "''", "51"],
     "count_stranger_calls": [FIRST, LAST],
     "look_for_silence": ["'{fal,relay}'", "5", "600"],
+    "measure_work": ["10000"],
+    "measure_risk": [],
+    "measure_backlog": ["10000"],
 }
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 

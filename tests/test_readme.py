@@ -137,6 +137,14 @@ async def test_the_commands_work_one_after_another(clone: Path, free_ports: dict
     assert f"id             {job['id']}" in listed
     assert listed.endswith(job["outputs"][0]["url"])
     assert told.splitlines()[1].split()[:4] == ["fal", "fal-ai/veo3/fast", "1", "1"]
+    for counted in (
+        'submits_total{outcome="accepted",provider="fal"} 1.0',
+        'callbacks_total{provider="fal",reason="",verdict="accepted"} 1.0',
+        'moves_total{source="callback",state="completed"} 1.0',
+        'request_duration_seconds_count{method="POST",route="/v1/jobs",status="202"} 1.0',
+        "database_up 1.0",
+    ):
+        assert f"callboard_{counted}" in told, told
     assert acted.count(f"id       {job['id']}") >= 2
     assert "attempt  2" in acted
     assert (clone / ".callboard").exists()

@@ -47,7 +47,7 @@ async def perform(db: Database, move: Move, act: Act, success: Success | None = 
     if success is not None:
         calls.append(("take_success", [act.job_id, act.attempt, move.event_id, *_later(success)]))
     moved, *_ = await db.together(*calls)
-    return outcome_of(moved[0])
+    return outcome_of(moved[0], move)
 
 
 async def note(db: Database, act: Act) -> None:

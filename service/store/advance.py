@@ -61,7 +61,7 @@ class Move:
 class Outcome:
     """What became of one Move: `moved` false is "not now", and `state` where the job stands (None:
     we do not have it). `staged`: there are new deliveries to make. `canceling`: somebody asked
-    for the job's end."""
+    for the job's end. `reason`: why a call has that verdict. `move`: what it became of."""
 
     verdict: str
     moved: bool
@@ -70,6 +70,8 @@ class Outcome:
     version: int | None
     staged: bool
     canceling: bool = False
+    reason: str | None = None
+    move: Move | None = None
 
 
 def new_event_id(job_id: UUID) -> UUID:
@@ -114,11 +116,12 @@ def reported(
 async def advance(db: Database, moves: Sequence[Move]) -> list[Outcome]:
     """Puts `moves` to the database in one statement, one round trip; a job stands at most once
     among them. The outcomes come in the order of the moves. Raises DatabaseAway."""
-    return [outcome_of(row) for row in await db.rows("advance", *columns(moves))]
+    rows = await db.rows("advance", *columns(moves))
+    return [outcome_of(row, move) for row, move in zip(rows, moves, strict=True)]
 
 
-def outcome_of(row: Row) -> Outcome:
-    """The Outcome in one row of the statement's answer."""
+def outcome_of(row: Row, move: Move | None = None) -> Outcome:
+    """The Outcome, of `move`, in one row of the statement's answer."""
     return Outcome(
         verdict=row["verdict"],
         moved=row["moved"],
@@ -127,6 +130,8 @@ def outcome_of(row: Row) -> Outcome:
         version=row["version"],
         staged=row["staged"],
         canceling=row["canceling"],
+        reason=row["reason"],
+        move=move,
     )
 
 

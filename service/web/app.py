@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.web import acts, jobs, models, readiness, reconciliation, subscriptions
+from service.metrics import Metrics
+from service.web import acts, jobs, metrics, models, readiness, reconciliation, subscriptions
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
@@ -23,6 +24,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,100}")
 ROUTES = [
     Route("/healthz", readiness.healthz),
     Route("/readyz", readiness.readyz),
+    Route("/metrics", metrics.page),
     Route("/v1/jobs", jobs.create, methods=["POST"]),
     Route("/v1/jobs", jobs.page, methods=["GET"]),
     Route("/v1/jobs/{id}", jobs.show, methods=["GET"]),
@@ -41,6 +43,8 @@ ROUTES = [
     Route("/v1/subscriptions/{id}", subscriptions.show, methods=["GET"]),
     Route("/v1/subscriptions/{id}", subscriptions.delete, methods=["DELETE"]),
 ]
+# Their patterns, as the metrics name them: what callers ask for has no end.
+PATTERNS: dict[Any, str] = {route.endpoint: route.path for route in ROUTES}
 
 
 class App:
@@ -50,6 +54,7 @@ class App:
     def __init__(self, door: Door, state: Mapping[str, Any]) -> None:
         self._door = door
         self._state = dict(state)
+        self._metrics: Metrics | None = state.get("metrics")
         rest = Starlette(routes=ROUTES, exception_handlers=HANDLERS)
         rest.router.redirect_slashes = False  # behind a proxy it would send people astray
         self._rest: ASGIApp = rest
@@ -82,6 +87,9 @@ class App:
             await self._rest(scope, receive, answer)
         finally:
             took = (time.monotonic() - began) * 1000
+            if self._metrics is not None:
+                route = PATTERNS.get(scope.get("endpoint"), "none")
+                self._metrics.requested(scope["method"], route, status or 500, took / 1000)
             log.info(
                 "%s %s %s %.1fms request=%s",
                 scope["method"],

@@ -60,6 +60,8 @@ alter table agenda add constraint task_is_known
 drop index agenda_submits_due, agenda_asks_due;
 create index agenda_submits_due on agenda (provider, due_at) where task = 'submit';
 create index agenda_asks_due on agenda (provider, due_at) where task <> 'submit';
+-- Unconfirmed jobs, whose money may be lost; among the others they are few.
+create index agenda_unconfirmed on agenda (provider) where task = 'give_up';
 
 -- A provider's newest jobs, however many those of the others are.
 create index jobs_of_provider_newest_first on jobs (provider, created_at);

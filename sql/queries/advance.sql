@@ -181,7 +181,7 @@ kept as (
     from judged, clock where callback_id is not null
     on conflict (id) do nothing
 )
-select judged.verdict, judged.moves as moved, coalesce(moved.state, judged.state) as state,
+select judged.verdict, judged.reason, judged.moves as moved, coalesce(moved.state, judged.state) as state,
        moved.version, judged.state as was,
        exists (select from staged where staged.job_id = judged.job_id) as staged,
        coalesce(judged.canceling, false) as canceling

@@ -1,0 +1,68 @@
+-- name: measure_work
+-- What each provider has left to do, by task, and how many seconds ago the most overdue of it came
+-- due (0: none has). A provider's jobs are counted in the order of their dates, those that wait to
+-- be submitted up to $1, the others together up to $1.
+with recursive clock as materialized (select now() as at),
+submits as ( -- from one provider to the next, by the index: the jobs between are not met
+    (select provider from agenda where task = 'submit' order by provider limit 1)
+    union all
+    select (select agenda.provider from agenda
+            where task = 'submit' and agenda.provider > submits.provider
+            order by agenda.provider limit 1)
+    from submits where submits.provider is not null
+),
+asks as (
+    (select provider from agenda where task <> 'submit' order by provider limit 1)
+    union all
+    select (select agenda.provider from agenda
+            where task <> 'submit' and agenda.provider > asks.provider
+            order by agenda.provider limit 1)
+    from asks where asks.provider is not null
+),
+left_to_do as (
+    select waiting.* from submits cross join lateral (
+        select provider, task, due_at from agenda
+        where agenda.provider = submits.provider and task = 'submit'
+        order by due_at limit $1::integer) as waiting
+    union all
+    select flying.* from asks cross join lateral (
+        select provider, task, due_at from agenda
+        where agenda.provider = asks.provider and task <> 'submit'
+        order by due_at limit $1::integer) as flying
+)
+select provider, task, count(*) as jobs,
+       greatest(max(extract(epoch from clock.at - due_at)), 0)::double precision as overdue
+from left_to_do cross join clock group by provider, task order by provider, task;
+
+-- name: measure_providers
+-- How the providers are that have a history of failures, pauses or silence.
+select provider, coalesce(paused_until > now(), false) as paused,
+       silent_since is not null as silent
+from provider_health order by provider;
+
+-- name: measure_risk
+-- The jobs that may have been paid for and may never come back, and their estimates.
+select jobs.provider, jobs.currency, count(*) as jobs, sum(jobs.estimate) as estimate
+from agenda join jobs on jobs.id = agenda.job_id
+where agenda.task = 'give_up' and jobs.state = 'unconfirmed'
+group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
+
+-- name: measure_backlog
+-- Events without a place in the feed, and deliveries that are due, both counted up to $1; how many
+-- of these an endpoint holds that is disabled, and for how many seconds the others have been due.
+with clock as materialized (select now() as at),
+due as (
+    select subscription_id, next_at from deliveries
+    where state = 'pending' and next_at <= (select at from clock)
+    order by next_at limit $1::integer
+),
+seen as (
+    select due.next_at, coalesce(subscriptions.enabled, true) as open
+    from due left join subscriptions on subscriptions.id = due.subscription_id
+)
+select (select count(*) from (select from unplaced limit $1::integer) as counted) as unplaced,
+       count(*) filter (where open) as due,
+       count(*) filter (where not open) as held,
+       coalesce(max(extract(epoch from clock.at - next_at)) filter (where open), 0)
+           ::double precision as overdue
+from clock left join seen on true;
