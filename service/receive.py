@@ -36,14 +36,15 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 5_000
 NEXT_LOOK_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
-# What is kept of a call's headers: enough to check it again, nothing that authenticates anyone.
+# What is read and kept of a call's headers: enough to check it again, nothing that authenticates
+# anyone.
 KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One inbound call; header names are lower case. `shared`: it came by the door where the
-    provider's shared tokens count too."""
+    """One inbound call; of its headers those that KEPT_HEADERS begins, names in lower case.
+    `shared`: it came by the door where the provider's shared tokens count too."""
 
     provider: str
     token: str
@@ -64,10 +65,13 @@ class Answer:
 Checked = Freshness | CallbackRefused | KeysAway
 REFUSED = Answer(status=401)
 AWAY = Answer(status=503)
-KEPT = {
+ANSWERS = {
+    "accepted": Answer(status=200, word="accepted"),
+    "hint": Answer(status=200, word="accepted"),
+    "duplicate": Answer(status=200, word="duplicate"),
+    "ignored": Answer(status=200, word="ignored"),
     "refused": REFUSED,
     "unreadable": Answer(status=400),
-    "ignored": Answer(status=200, word="ignored"),
 }
 
 
@@ -112,7 +116,9 @@ class Receiver:
         try:
             if not _is_shared(provider, call):
                 token = self._tokens.read(call.token, provider=call.provider, now=time.time())
-            report, reason = await self._read(provider, call)
+            signed = provider.callbacks is Trust.SIGNED
+            reason = await self._doubt(provider, call) if signed else None
+            report = provider.read_callback(call.headers, call.body)
             token = token or await self._named(provider, report)
             clear = await self._cleared(call, token)
             if clear is not call:  # its signature was over what was said, secret and all
@@ -142,16 +148,14 @@ class Receiver:
             return None
         return self._echo.answer(call.provider, call.token, call.body, now=time.time())
 
-    async def _read(self, provider: Provider, call: Call) -> tuple[Report, str | None]:
-        """The report, and why it is only a hint (None where it is worth what it says)."""
-        if provider.callbacks is not Trust.SIGNED:
-            return provider.read_callback(call.headers, call.body), None
+    async def _doubt(self, provider: Provider, call: Call) -> str | None:
+        """Why a call whose signature holds is only a hint; None where it is worth what it says.
+        Raises CallbackRefused, KeysAway and Full."""
         signed = provider.read_signature(call.headers, call.body)
         freshness = await self._checks[provider.name].put(signed)
         if not isinstance(freshness, Freshness):
             raise freshness
-        report = provider.read_callback(call.headers, call.body)
-        return report, None if freshness is Freshness.FRESH else "signature_stale"
+        return None if freshness is Freshness.FRESH else "signature_stale"
 
     async def _named(self, provider: Provider, report: Report) -> CallbackToken | None:
         """The job that the body of a call with a shared token names; None where no job has it."""
@@ -198,11 +202,7 @@ class Receiver:
             call=_kept(call, new_id(bucket_of(token.job_id)), reason=reason),
         )
         outcome = await self._store(move)
-        if outcome is None:
-            return AWAY
-        if outcome.verdict == "refused":
-            return REFUSED
-        return Answer(status=200, word=_word(outcome.verdict))
+        return AWAY if outcome is None else ANSWERS[outcome.verdict]
 
     async def _keep(
         self, call: Call, token: CallbackToken | None, *, verdict: str, reason: str
@@ -219,9 +219,7 @@ class Receiver:
             event_id=callback_id,
             call=_kept(call, callback_id, verdict=verdict, reason=reason),
         )
-        if await self._store(move) is None:
-            return AWAY
-        return KEPT[verdict]
+        return AWAY if await self._store(move) is None else ANSWERS[verdict]
 
     async def _store(self, move: Move) -> Outcome | None:
         """What became of the move once it is committed; None where it could not be stored."""
@@ -250,17 +248,12 @@ def _is_shared(provider: Provider, call: Call) -> bool:
 def _kept(
     call: Call, callback_id: UUID, *, verdict: str | None = None, reason: str | None = None
 ) -> InboundCall:
-    headers = {name: value for name, value in call.headers.items() if name.startswith(KEPT_HEADERS)}
     return InboundCall(
         id=callback_id,
         provider=call.provider,
         address=call.address,
-        headers=jsontext.dumps(headers),
+        headers=jsontext.dumps(call.headers),
         body=call.body,
         verdict=verdict,
         reason=reason,
     )
-
-
-def _word(verdict: str) -> str:
-    return "accepted" if verdict == "hint" else verdict

@@ -3,18 +3,18 @@
 No query string is ever logged, and nothing here says more than the contract's §5.
 """
 
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from service.receive import Answer, Call, Receiver
+from service.receive import KEPT_HEADERS, Answer, Call, Receiver
 
 BODY_BYTES = 1024 * 1024
 PREFIX = "/callbacks/"
 # A door that one provider's set-ups used before Callboard: the same as its own.
 LEGACY = {"/api/fal/webhook": "fal"}
 _JSON = (b"content-type", b"application/json")
+_TAKEN = tuple(name.encode() for name in KEPT_HEADERS)
 
 
 class TooLarge(Exception):
@@ -41,17 +41,15 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         provider = provider_of(scope["path"])
         if scope["method"] != "POST" or provider is None:
-            await _send(send, 405, b'{"error": "POST only"}', [(b"allow", b"POST")])
+            await _send(send, 405, b'{"error": "POST only"}', (b"allow", b"POST"))
             return
         try:
-            body, status = await _body(receive), 0
+            call = _call(scope, provider, await _body(receive))
         except Gone:
             return
         except TooLarge:
-            body, status = b"", 413
-        call = _call(scope, provider, body)
-        if status:
-            answer = await self._receiver.refuse(call, reason="too_large", status=status)
+            call = _call(scope, provider, b"")
+            answer = await self._receiver.refuse(call, reason="too_large", status=413)
         else:
             answer = await self._receiver.receive(call)
         await _answer(send, answer)
@@ -63,7 +61,9 @@ def _call(scope: Scope, provider: str, body: bytes) -> Call:
         provider=provider,
         token=_token(scope["query_string"]),
         headers={
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name.startswith(_TAKEN)
         },
         body=body,
         address=client[0] if client else "",
@@ -81,7 +81,7 @@ def _token(query: bytes) -> str:
 
 async def _body(receive: Receive) -> bytes:
     """The whole body, counted while it streams. Raises TooLarge and Gone."""
-    message: dict[str, Any] = dict(await receive())
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
     if not message.get("more_body"):
@@ -91,7 +91,7 @@ async def _body(receive: Receive) -> bytes:
         return body
     parts = bytearray(message.get("body", b""))
     while message.get("more_body"):
-        message = dict(await receive())
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise Gone
         parts += message.get("body", b"")
@@ -104,7 +104,7 @@ async def _answer(send: Send, answer: Answer) -> None:
     if answer.status == 200:
         await _send(send, 200, b'{"status": "%s"}' % answer.word.encode())
     elif answer.status == 503:
-        await _send(send, 503, b'{"error": "try again"}', [(b"retry-after", b"5")])
+        await _send(send, 503, b'{"error": "try again"}', (b"retry-after", b"5"))
     else:
         await _send(send, answer.status, _WORDS[answer.status])
 
@@ -117,15 +117,7 @@ _WORDS = {
 }
 
 
-async def _send(
-    send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
-) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [_JSON, length, *(headers or [])],
-        }
-    )
+async def _send(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
