@@ -98,7 +98,7 @@ def reported(
         job_id=job_id,
         attempt=attempt,
         source=source,
-        event_id=new_event_id(job_id),
+        event_id=new_event_id(job_id) if call is None else call.id,
         now=now,
         provider_id=report.provider_id,
         output=report.output,

@@ -105,6 +105,8 @@ def media_in(output: Any) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for key in _MEDIA:
         value = output.get(key)
+        if value is None:
+            continue
         for one in value if isinstance(value, list) else [value]:
             url = one.get("url") if isinstance(one, dict) else one
             if isinstance(url, str) and url.startswith(_MEDIA_SCHEMES):
