@@ -26,10 +26,16 @@ def test_the_receive_benchmark_prints_a_table_and_writes_json(tmp_path: Path) ->
     assert {(one["name"], one["in_flight"]) for one in measured} == {
         *((name, number) for name in ("null", "naive", "token", "signed") for number in (64, 256)),
         ("ed25519", 1),
+        ("quiet", 256),
+        ("polling", 256),
     }
     assert all(one[number] > 0 for one in measured for number in NUMBERS)
     ratios = {of for one in measured if one["name"] == "token" for of in one["ratios"]}
     assert ratios == {"naive", "null"}
+    quiet, polling = (one for one in measured if one["name"] in ("quiet", "polling"))
+    assert quiet["polls_per_second"] == 0
+    assert polling["polls_per_second"] > 0
+    assert polling["ratios"]["quiet p99"] == polling["p99_ms"] / quiet["p99_ms"]
     for one in measured:
         assert f"{one['per_second']:,.0f}" in ran.stdout
     assert list((tmp_path / "data").iterdir()) == []  # its Postgres is gone again

@@ -15,21 +15,23 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run: its rate, latencies in milliseconds, and the server's processor time for each
-    call, in microseconds."""
+    """One run: its rate, latencies in milliseconds, the server's processor time for each call, in
+    microseconds, and how many jobs a second were polled beside it."""
 
     per_second: float
     p50_ms: float
     p99_ms: float
     server_us: float
+    polls_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One line of a table, and one object of the JSON: medians over the rounds, each on its own.
 
-    `lowest` and `highest` are the rates of the slowest and the fastest round; `ratios` are of
-    the medians, by what they are to.
+    `in_flight` is at any time, or at most where they come at moments of their own. `lowest` and
+    `highest` are the rates of the slowest and the fastest round; `ratios` are of the medians, by
+    what they are to: of the rates, or of what is named.
     """
 
     benchmark: str
@@ -42,6 +44,7 @@ class Measured:
     highest: float
     rounds: int
     server_us: float | None = None
+    polls_per_second: float = 0.0
     note: str | None = None
     ratios: Mapping[str, float] = field(default_factory=dict)
 
@@ -62,5 +65,6 @@ def medians(
         highest=max(rates),
         rounds=len(runs),
         server_us=median(run.server_us for run in runs),
+        polls_per_second=median(run.polls_per_second for run in runs),
         note=note,
     )

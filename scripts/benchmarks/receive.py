@@ -9,19 +9,18 @@ from pathlib import Path
 from nacl.signing import SigningKey
 from rich.console import Console
 
-from benchmarks.jobs import check, seed
+from benchmarks import latency
 from benchmarks.measured import Measured, Run, Wanted, medians
 from benchmarks.stage import Stage, staged
 from benchmarks.table import show
+from benchmarks.trial import flood
 
 IN_FLIGHT = (64, 256)
 POOLS = (4, 8, 16, 32)  # connections that the naive handler may have; it gets the best
 SWEEP_SHARE = 0.4  # of a run's time, for each of these and for warming up
 FEWEST = 200  # callbacks in a run, however short
-NULL_REQUESTS = 5_000  # nobody looks at them, so that they may come round again
 FIRST_GUESS = {"null": 15_000, "naive": 1_000, "token": 4_000, "signed": 3_000}  # a second
 RATIOS = (("token", "naive"), ("token", "null"), ("signed", "naive"), ("naive", "null"))
-ACCEPTED = b'200{"status": "accepted"}'
 
 
 async def run(wanted: Wanted) -> list[Measured]:
@@ -33,7 +32,9 @@ async def run(wanted: Wanted) -> list[Measured]:
     async with staged(data_dir, POOLS) as stage:
         bench = Bench(stage=stage, wanted=wanted, talk=talk)
         measured = [line for number in IN_FLIGHT for line in await bench.lines(number)]
-    measured.append(verifying(wanted.seconds))
+        measured.append(verifying(wanted.seconds))
+        most = max(line.per_second for line in measured if line.name == "token")
+        measured += await latency.lines(stage, wanted, most, bench.say)
     show(measured, title="Callbacks from fal, each of which completes a job")
     return measured
 
@@ -54,7 +55,7 @@ class Bench:
             for name, done in runs.items():
                 variant = f"naive {pool}" if name == "naive" else name
                 count = max(FEWEST, round(rates[name] * self.wanted.seconds))
-                done.append(await self._run(variant, in_flight, count))
+                done.append(await flood(self.stage, variant, in_flight, count))
                 self._say(in_flight, f"round {number} of {self.wanted.rounds}, {name}", done[-1])
         notes = {"naive": f"pool of {pool}, the best of {', '.join(map(str, POOLS))}"}
         lines = [
@@ -70,39 +71,23 @@ class Bench:
         for name, guess in FIRST_GUESS.items():
             count = max(FEWEST, round(guess * self.wanted.seconds * SWEEP_SHARE))
             if name != "naive":
-                warm = await self._run(name, in_flight, count)
+                warm = await flood(self.stage, name, in_flight, count)
                 rates[name] = warm.per_second
                 self._say(in_flight, f"warming up, {name}", warm)
                 continue
             for pool in POOLS:
-                tried = await self._run(f"naive {pool}", in_flight, count)
+                tried = await flood(self.stage, f"naive {pool}", in_flight, count)
                 by_pool[pool] = tried.per_second
                 self._say(in_flight, f"naive with a pool of {pool}", tried)
             rates[name] = max(by_pool.values())
         return max(by_pool, key=lambda pool: by_pool[pool]), rates
 
-    async def _run(self, variant: str, in_flight: int, count: int) -> Run:
-        """One run. Raises RuntimeError where an answer or a row is not as it should be."""
-        stores = variant != "null"
-        requests = await seed(
-            self.stage.db, count if stores else min(count, NULL_REQUESTS), self.stage.signing
-        )
-        before = await self.stage.server_seconds()
-        result = await self.stage.load(variant, in_flight, count, requests)
-        used = await self.stage.server_seconds() - before
-        if result.answers != {ACCEPTED: count}:
-            raise RuntimeError(f"{variant} answered {result.answers}, not {count} times accepted")
-        if stores:
-            await check(self.stage.db, count)
-        return Run(
-            per_second=count / result.seconds,
-            p50_ms=result.p50 * 1000,
-            p99_ms=result.p99 * 1000,
-            server_us=used / count * 1e6,
-        )
+    def say(self, what: str) -> None:
+        """Progress."""
+        self.talk.print(f"receive: {what}")
 
     def _say(self, in_flight: int, what: str, run: Run) -> None:
-        self.talk.print(f"receive: {in_flight} in flight, {what}: {run.per_second:,.0f}/s")
+        self.say(f"{in_flight} in flight, {what}: {run.per_second:,.0f}/s")
 
 
 def with_ratios(lines: list[Measured]) -> list[Measured]:

@@ -1,4 +1,5 @@
-"""What a run of callbacks needs: a Postgres of its own, the server, and the load's process."""
+"""What a run of callbacks needs: a Postgres of its own, and processes for the server, the pretend
+provider and the load."""
 
 import asyncio
 import os
@@ -7,16 +8,18 @@ import secrets
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import asyncpg
 from nacl.signing import SigningKey
 
 from benchmarks.jobs import Signing, quieten
 from benchmarks.load import Load, Result
+from benchmarks.sweeping import ON
 from service import jsontext
 from service.database import migrate
 from service.embedded import attached
@@ -31,9 +34,23 @@ class Stage:
     ports: Mapping[str, int]
     signing: Signing
 
-    async def load(self, name: str, in_flight: int, count: int, requests: list[bytes]) -> Result:
+    async def load(
+        self,
+        name: str,
+        in_flight: int,
+        count: int,
+        requests: list[bytes],
+        *,
+        per_second: float | None = None,
+    ) -> Result:
         """Sends `count` requests to one variant, from another process."""
-        load = Load(port=self.ports[name], in_flight=in_flight, count=count, requests=requests)
+        load = Load(
+            port=self.ports[name],
+            in_flight=in_flight,
+            count=count,
+            requests=requests,
+            per_second=per_second,
+        )
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.load_process"),
             stdin=asyncio.subprocess.PIPE,
@@ -47,35 +64,48 @@ class Stage:
 
     async def server_seconds(self) -> float:
         """The processor time that the server has used so far."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports["usage"])
-        writer.write(b"GET / HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+        return float(await self._got("usage", "/"))
+
+    async def sweep(self, on: bool) -> None:
+        """Lets the sweeper work, or makes it stand still."""
+        await self._got("sweeper", ON if on else "/off")
+
+    async def _got(self, name: str, path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[name])
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
         reply = await reader.read()
         writer.close()
-        return float(reply.rpartition(b"\r\n")[2])
+        return reply.rpartition(b"\r\n")[2]
 
 
 @asynccontextmanager
 async def staged(data_dir: Path, pools: Sequence[int]) -> AsyncIterator[Stage]:
-    """The embedded Postgres as it is for real use, on a disk that `data_dir` is on, and the
-    server. Both end with the block, and nothing is left behind."""
-    with TemporaryDirectory(prefix="bench-", dir=data_dir) as folder:
-        async with attached(Path(folder)) as embedded:
-            await migrate(embedded.dsn)
-            db = await asyncpg.connect(embedded.dsn)
-            try:
-                await quieten(db)
-                async with _server(db, embedded.dsn, pools) as stage:
-                    yield stage
-            finally:
-                await db.close()
+    """The embedded Postgres as it is for real use, on a disk that `data_dir` is on, the pretend
+    provider and the server. All end with the block, and nothing is left behind."""
+    secret, key = secrets.token_urlsafe(48), SigningKey.generate()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="bench-", dir=data_dir))
+        dsn = (await stack.enter_async_context(attached(Path(folder)))).dsn
+        await migrate(dsn)
+        db = await asyncpg.connect(dsn)
+        stack.push_async_callback(db.close)
+        await quieten(db)
+        provider = await stack.enter_async_context(_process("provider", {"keys": [_jwk(key)]}))
+        told = {
+            "dsn": dsn,
+            "pools": pools,
+            "secret": secret,
+            "provider": f"http://127.0.0.1:{provider['fal']}",
+        }
+        ports = await stack.enter_async_context(_process("server", told))
+        yield Stage(db=db, ports=ports, signing=Signing(tokens=Tokens([secret]), key=key))
 
 
 @asynccontextmanager
-async def _server(db: asyncpg.Connection, dsn: str, pools: Sequence[int]) -> AsyncIterator[Stage]:
-    secret, key = secrets.token_urlsafe(48), SigningKey.generate()
-    told = {"dsn": dsn, "pools": pools, "secret": secret, "jwks": {"keys": [_jwk(key)]}}
+async def _process(module: str, told: Mapping[str, Any]) -> AsyncIterator[Mapping[str, int]]:
+    """A process of its own, which is told something and says its ports; ended with the block."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.server"),
+        *(sys.executable, "-m", f"benchmarks.{module}"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={k: v for k, v in os.environ.items() if not k.startswith("FAL_")},
@@ -86,9 +116,8 @@ async def _server(db: asyncpg.Connection, dsn: str, pools: Sequence[int]) -> Asy
         process.stdin.write(jsontext.dumps(told).encode() + b"\n")
         line = await process.stdout.readline()
         if not line:
-            raise RuntimeError("the server did not start")
-        signing = Signing(tokens=Tokens([secret]), key=key)
-        yield Stage(db=db, ports=jsontext.loads(line), signing=signing)
+            raise RuntimeError(f"the {module} did not start")
+        yield jsontext.loads(line)
     finally:
         process.stdin.close()
         await process.wait()

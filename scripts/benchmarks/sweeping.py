@@ -1,0 +1,70 @@
+"""The sweeper beside the door: in its process, on its event loop, asking the pretend provider."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from benchmarks.endpoint import answering
+from service.assembly import LOOK_SECONDS
+from service.catalog import Catalog
+from service.database import Database
+from service.health import Health
+from service.http import Asker
+from service.inquiry import Inquiry
+from service.loop import every
+from service.pace import Pace
+from service.providers import Provider
+from service.store.advance import Outcome
+from service.store.agenda import Due
+from service.sweep import Limits, Patience, Sweeper
+from service.vault import NO_SECRETS
+
+ON = "/on"
+POLLS_PER_SECOND = 200.0
+
+
+class Sweeping:
+    """The sweeper's loop, which stands still until it is switched on."""
+
+    def __init__(
+        self, db: Database, provider: Provider, moved: Callable[[Sequence[Outcome]], None]
+    ) -> None:
+        self._on = False
+        self._sweeper = Sweeper(
+            db,
+            {provider.name: provider},
+            Inquiry(Asker(), NO_SECRETS, total=20.0),
+            Pace(catalog=Catalog.load()),
+            Health(db),
+            patience=Patience(lease=60.0, unconfirmed=10_800.0, give_up=86_400.0),
+            moved=moved,
+            lost=_nobody_posts,
+            wake=asyncio.Event(),
+            limits=Limits(per_second=2 * POLLS_PER_SECOND),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Looks and asks as `callboard serve` does, until `stop`."""
+        await every(LOOK_SECONDS, self._step, self._sweeper.wake, stop)
+        await self._sweeper.finish()
+
+    def switch(self) -> ASGIApp:
+        """An endpoint that lets the sweeper work, at ON, or makes it stand still."""
+        done = answering(b"{}")
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            self._on = scope["path"] == ON
+            self._sweeper.wake.set()
+            if not self._on:
+                await self._sweeper.slots.drain()
+            await done(scope, receive, send)
+
+        return answer
+
+    async def _step(self) -> bool:
+        return await self._sweeper.step() if self._on else False
+
+
+async def _nobody_posts(due: Due) -> None:
+    raise RuntimeError(f"{due.attempt.job_id} is said to be being sent")
