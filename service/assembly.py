@@ -17,7 +17,7 @@ from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
 from service.health import Health
-from service.inquiry import Inquiry
+from service.inquiry import Inquiry, request_seconds
 from service.loop import every
 from service.metrics import Metrics
 from service.news import News
@@ -35,8 +35,9 @@ from service.silence import Listener
 from service.store import access, health
 from service.submission import Timing
 from service.submit import Submitter
-from service.sweep import Limits, Patience, Sweeper
+from service.sweep import Patience, Sweeper
 from service.tokens import Tokens, key_name
+from service.turns import Limits, Turns
 from service.vault import Vault
 from service.wakes import Wakes
 from service.web.app import App
@@ -45,7 +46,6 @@ from service.web.callbacks import Door
 log = logging.getLogger(__name__)
 
 KEYS_FETCH_SECONDS = 10.0
-ASK_SECONDS = 20.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
 START_PATIENCE_SECONDS = 60.0  # machines come up in any order
@@ -110,7 +110,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         stack.push_async_callback(client.aclose)
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
         vault = Vault(at_rest, catalog.secret_fields())
-        await health.try_all(db)  # what they were paused for may have been put right
+        await patiently(lambda: health.try_all(db), START_PATIENCE_SECONDS, stop)
         submitter, sweeper = _senders(
             settings, db, configured, catalog, tokens, asker, wakes, vault
         )
@@ -164,7 +164,7 @@ def acting(
     wakes: Wakes,
 ) -> Parts:
     """What acts by hand work with, here or in a command beside the service."""
-    inquiry = Inquiry(asker, vault, total=_ask_seconds(settings), tally=wakes.tally)
+    inquiry = _inquiry(settings, asker, vault, wakes)
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
     return Parts(
         db=db,
@@ -176,8 +176,9 @@ def acting(
     )
 
 
-def _ask_seconds(settings: Settings) -> float:
-    return min(ASK_SECONDS, settings.callboard_lease_seconds / 3)
+def _inquiry(settings: Settings, asker: http.Asker, vault: Vault, wakes: Wakes) -> Inquiry:
+    total = request_seconds(settings.callboard_lease_seconds)
+    return Inquiry(asker, vault, total=total, tally=wakes.tally)
 
 
 def _senders(
@@ -191,39 +192,37 @@ def _senders(
     vault: Vault,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
-    seen = Health(db, settings.callboard_in_flight, wakes.tally)
-    timing = Timing(
-        lease=settings.callboard_lease_seconds,
-        unconfirmed=settings.callboard_unconfirmed_seconds,
-        give_up=settings.callboard_give_up_seconds,
-    )
-    registration = Registration(
-        tokens=tokens, timing=timing, public_url=settings.callboard_public_url
-    )
+    seen = Health(db, wakes.tally)
+    clocks = {
+        "lease": settings.callboard_lease_seconds,
+        "unconfirmed": settings.callboard_unconfirmed_seconds,
+        "give_up": settings.callboard_give_up_seconds,
+    }
+    timing, patience = Timing(**clocks), Patience(**clocks)
+    limits = Limits(per_second=settings.callboard_polls_per_second)
     submitter = Submitter(
         db,
         configured,
-        registration,
+        Registration(tokens=tokens, timing=timing, public_url=settings.callboard_public_url),
         timing,
         pace,
         seen,
         wakes.moved,
         wake=wakes.submit,
+        most=settings.callboard_in_flight,
         vault=vault,
     )
     sweeper = Sweeper(
         db,
         configured,
-        Inquiry(asker, vault, total=_ask_seconds(settings), tally=wakes.tally),
+        _inquiry(settings, asker, vault, wakes),
         pace,
         seen,
-        patience=Patience(
-            lease=timing.lease, unconfirmed=timing.unconfirmed, give_up=timing.give_up
-        ),
+        Turns(db, seen, limits, lease=patience.lease, wake=wakes.ask),
+        patience=patience,
         moved=wakes.moved,
         lost=submitter.doubt,
         wake=wakes.ask,
-        limits=Limits(per_second=settings.callboard_polls_per_second),
     )
     return submitter, sweeper
 

@@ -15,6 +15,7 @@ T = TypeVar("T")
 # They say something of the provider or of our key, and nothing of the job.
 DENIED = frozenset({401, 403})
 UNWELL = DENIED | {408, 429}
+LONGEST_REQUEST_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,12 @@ class Heard:
     reached: bool
     denied: bool
     took_ms: int
+
+
+def request_seconds(lease: float) -> float:
+    """How long one request may take under a lease of so many seconds: a poll has three at most (a
+    cancel, the status, the result), and nobody else may ask after the job meanwhile."""
+    return min(LONGEST_REQUEST_SECONDS, lease / 4)
 
 
 class Inquiry:

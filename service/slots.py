@@ -52,6 +52,28 @@ class Slots:
             log.error("a task failed; its lease will end", exc_info=fault)
 
 
+class Shares:
+    """Slots for each name: what takes long under one takes no place from another."""
+
+    def __init__(self, each: int, wake: asyncio.Event) -> None:
+        self._each = each
+        self._wake = wake
+        self._slots: dict[str, Slots] = {}
+
+    def of(self, name: str) -> Slots:
+        """The Slots of one name."""
+        return self._slots.setdefault(name, Slots(self._each, self._wake))
+
+    async def drain(self) -> None:
+        """Waits until everything under way has ended by itself."""
+        while any(slots.taken for slots in self._slots.values()):
+            await asyncio.gather(*(slots.drain() for slots in self._slots.values()))
+
+    async def cancel(self) -> None:
+        """Ends everything under way."""
+        await asyncio.gather(*(slots.cancel() for slots in self._slots.values()))
+
+
 class Allowance:
     """How many more of each kind may be begun now, at so many a second: a second's worth at most
     is saved up."""

@@ -14,22 +14,23 @@ from uuid import UUID
 from service import http, submission
 from service.database import Database
 from service.errors import DatabaseAway, NotSent, ReplyLost, TargetForbidden
-from service.health import Health
+from service.health import Health, Verdict
 from service.job import State
 from service.loop import until_stored
 from service.pace import Pace
 from service.providers import Accepted, Provider, Refused, Request, Unclear
 from service.registration import Registration
-from service.slots import Slots
+from service.slots import Shares
 from service.store import agenda, jobs
 from service.store.advance import Move, Outcome, advance, find_move
-from service.store.agenda import Due
+from service.store.agenda import Due, Turn
 from service.submission import Submission, Timing
 from service.vault import NO_SECRETS, Vault
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
+NO_BOUNDS: Mapping[str, int] = {}
 
 
 async def _nobody_waits(provider: Provider, provider_id: str) -> None:
@@ -37,8 +38,9 @@ async def _nobody_waits(provider: Provider, provider_id: str) -> None:
 
 
 class Submitter:
-    """Claims queued jobs and sends them, `in_flight` at once. `moved` hears of every move;
-    `accepted` of every id that a provider gave, for the calls that came before it."""
+    """Claims queued jobs and sends them, `each` of a provider at once; `most` bounds the jobs that
+    all processes together have in flight, by provider. `moved` hears of every move; `accepted` of
+    every id that a provider gave, for the calls that came before it."""
 
     def __init__(
         self,
@@ -52,7 +54,8 @@ class Submitter:
         *,
         wake: asyncio.Event,
         accepted: Callable[[Provider, str], Awaitable[None]] = _nobody_waits,
-        in_flight: int = 32,
+        each: int = 32,
+        most: Mapping[str, int] = NO_BOUNDS,
         vault: Vault = NO_SECRETS,
     ) -> None:
         self._db = db
@@ -65,22 +68,26 @@ class Submitter:
         self._accepted = accepted
         self._vault = vault
         self.wake = wake
-        self._slots = Slots(in_flight, wake)
+        self._most = most
+        self._slots = Shares(each, wake)
         self._own: set[UUID] = set()  # the jobs that are being sent here
 
     async def step(self) -> bool:
         """Claims as many jobs as there are free places and starts sending them. False: a place that
         becomes free wakes the loop. Raises DatabaseAway."""
-        turns = await self._health.submits(self._providers, self._slots.free)
-        if not turns or not self._slots.free:
+        turns = [
+            Turn(provider=name, places=free, most=self._most.get(name))
+            for name in self._providers
+            if (free := self._slots.of(name).free) > 0
+        ]
+        if not turns:
             return False
         claimed = await agenda.claim_submits(
-            self._db, limit=self._slots.free, lease_seconds=self._timing.lease, turns=turns
+            self._db, lease_seconds=self._timing.lease, turns=turns
         )
         for due in claimed:
             self._own.add(due.attempt.job_id)
-            self._health.begun(due.provider)
-            self._slots.start(self._owned(due))
+            self._slots.of(due.provider).start(self._owned(due))
         return False
 
     async def finish(self) -> None:
@@ -103,12 +110,21 @@ class Submitter:
             self._own.discard(due.attempt.job_id)
 
     async def _settle(self, due: Due) -> None:
-        if due.state is State.QUEUED and due.canceling:
-            await self._store(submission.canceled(due.attempt.job_id, due.attempt.number, "api"))
-        elif due.state is State.QUEUED:
-            await self._send(self._providers[due.provider], due)
+        provider, verdict = self._providers[due.provider], None
+        try:
+            if due.state is State.QUEUED and due.canceling:
+                await self._store(
+                    submission.canceled(due.attempt.job_id, due.attempt.number, "api")
+                )
+            elif due.state is State.QUEUED:
+                verdict = await self._send(provider, due)
+        finally:
+            await self._health.submitted(due, verdict)
+        if isinstance(verdict, Accepted):
+            await self._after(provider, due, verdict)
 
-    async def _send(self, provider: Provider, due: Due) -> None:
+    async def _send(self, provider: Provider, due: Due) -> Verdict | None:
+        """What the job's POST met, stored; None where none was made."""
         sent = Submission(provider=provider, due=due, timing=self._timing, pace=self._pace)
         callback = self._registration.callback(provider, due)
         whole = self._vault.restored(due.attempt.input, due.secrets)
@@ -118,21 +134,18 @@ class Submitter:
         began = time.monotonic()
         version = await self._begin(sent.begins(callback.token_key if callback else None))
         if version is None:
-            return
+            return None
         if time.monotonic() - began > self._timing.start_within:
             await self._store(sent.back(version, None, 0.0))
-            return
+            return None
         try:
             verdict = await self._post(provider, request, due)
         except (NotSent, TargetForbidden) as fault:
             error = submission.unreachable(fault)
             await self._store(sent.back(version, error, None))
-            await self._health.submitted(provider.name, error)
-            return
+            return error
         await self._store(sent.ends(version, verdict))
-        await self._health.submitted(provider.name, verdict)
-        if isinstance(verdict, Accepted):
-            await self._after(provider, due, verdict)
+        return verdict
 
     async def _post(
         self, provider: Provider, request: Request, due: Due

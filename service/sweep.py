@@ -5,35 +5,23 @@ deadline and the time to give up.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from service import news
 from service.database import Database
-from service.health import Health, slow
+from service.health import Health
 from service.ids import bucket_of, new_id
 from service.inquiry import Inquiry
 from service.job import ENDED, Charged, ErrorCode, JobError, State
 from service.pace import Pace, sparse_look
 from service.providers import CancelAnswer, Provider, Report
-from service.slots import Allowance, Slots
 from service.store import agenda, events, jobs
 from service.store.advance import Move, Outcome, advance, new_event_id
-from service.store.agenda import Due, Turn
-from service.store.health import Room
+from service.store.agenda import Due
+from service.turns import Turns
 
 UNKNOWN_PROVIDER_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much is asked at once: `in_flight` of all providers together and `each` of one, and
-    `per_second` of one."""
-
-    in_flight: int = 64
-    each: int = 32
-    per_second: float = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +45,12 @@ class Sweeper:
         inquiry: Inquiry,
         pace: Pace,
         health: Health,
+        turns: Turns,
         *,
         patience: Patience,
         moved: Callable[[list[Outcome]], None],
         lost: Callable[[Due], Awaitable[None]],
         wake: asyncio.Event,
-        limits: Limits,
     ) -> None:
         self._db = db
         self._providers = providers
@@ -72,46 +60,18 @@ class Sweeper:
         self._patience = patience
         self._moved = moved
         self._lost = lost
-        self._limits = limits
-        self._asking: Counter[str] = Counter()
-        self._allowance = Allowance()
+        self.turns = turns
         self.wake = wake
-        self.slots = Slots(limits.in_flight, wake)
 
     async def step(self) -> bool:
-        """Claims as many due jobs as there are free places and starts asking after them. False: a
-        place that becomes free wakes the loop. Raises DatabaseAway."""
-        if not self.slots.free:
-            return False
-        rooms = await self._health.rooms()
-        turns = [turn for room in rooms.values() if (turn := self._turn(room)).places > 0]
-        if not turns:
-            return False
-        claimed = await agenda.claim_asks(
-            self._db, limit=self.slots.free, lease_seconds=self._patience.lease, turns=turns
-        )
-        for due in claimed:
-            self._asking[due.provider] += 1
-            self._allowance.take(due.provider)
-            self.slots.start(self._counted(due))
+        """Claims the due jobs whose turn it is and starts asking after them. False: a place that
+        becomes free wakes the loop. Raises DatabaseAway."""
+        await self.turns.start(self._settle)
         return False
 
     async def finish(self) -> None:
         """Ends the polls under way; their leases run out, and another look follows."""
-        await self.slots.cancel()
-
-    def _turn(self, room: Room) -> Turn:
-        slowly = slow(room)
-        each, per_second = self._limits.each, self._limits.per_second
-        free = (1 if slowly else each) - self._asking[room.provider]
-        left = self._allowance.left(room.provider, 1.0 if slowly else per_second)
-        return Turn(provider=room.provider, places=min(free, left))
-
-    async def _counted(self, due: Due) -> None:
-        try:
-            await self._settle(due)
-        finally:
-            self._asking[due.provider] -= 1
+        await self.turns.cancel()
 
     async def _settle(self, due: Due) -> None:
         provider = self._providers.get(due.provider)
@@ -143,7 +103,7 @@ class Sweeper:
     async def _ask(self, provider: Provider, due: Due) -> None:
         due = await self._cancel(provider, due)
         heard = await self._inquiry.ask(provider, due.attempt, due.secrets)
-        await self._health.asked(provider.name, reached=heard.reached, denied=heard.denied)
+        await self._health.asked(provider.name, heard)
         report = heard.report
         pause = self._pause(provider, due)
         version: int | None = due.version

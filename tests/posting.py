@@ -83,24 +83,27 @@ def provider_at(name: str, origin: str) -> Provider:
 
 def submitter(
     db: Database,
-    one: Provider,
-    *,
+    *those: Provider,
     vault: Vault = NO_SECRETS,
     most: Mapping[str, int] | None = None,
     tally: Tally | None = None,
+    each: int = 32,
+    counted_in: Database | None = None,
     **timing: float,
 ) -> Submitter:
     clocks = Timing(**{"lease": 60.0, "unconfirmed": 600.0, "give_up": 3600.0} | timing)
     return Submitter(
         db,
-        {one.name: one},
+        {one.name: one for one in those},
         Registration(tokens=TOKENS, timing=clocks, public_url="https://board.example"),
         clocks,
         Pace(catalog=CATALOG),
-        Health(db, most, tally),
+        Health(counted_in or db, tally),
         lambda moved: None,
         wake=asyncio.Event(),
         vault=vault,
+        each=each,
+        most=most or {},
     )
 
 

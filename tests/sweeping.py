@@ -1,19 +1,23 @@
 """Sweepers for the tests, and what they leave on the agenda."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from service.catalog import Catalog
 from service.database import Database
 from service.health import Health
 from service.http import Asker
-from service.inquiry import Inquiry
+from service.inquiry import Inquiry, request_seconds
 from service.pace import Pace
 from service.providers import Provider
 from service.store.agenda import Due
 from service.submit import Submitter
-from service.sweep import Limits, Patience, Sweeper
+from service.sweep import Patience, Sweeper
+from service.turns import Limits, Turns
 from service.vault import NO_SECRETS, Vault
+
+LIMITS = Limits()
 
 
 async def _nobody_is_lost(due: Due) -> None:
@@ -26,28 +30,31 @@ def sweeper_of(
     asker: Asker,
     *,
     vault: Vault = NO_SECRETS,
-    limits: Limits | None = None,
+    limits: Limits = LIMITS,
     lost: Callable[[Due], Awaitable[None]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    pause: float | None = None,
     **patience: float,
 ) -> Sweeper:
     clocks = Patience(**{"lease": 60.0, "unconfirmed": 10800.0, "give_up": 86400.0} | patience)
+    health, wake = Health(db), asyncio.Event()
     return Sweeper(
         db,
         providers,
-        Inquiry(asker, vault, total=20.0),
-        Pace(catalog=Catalog.load()),
-        Health(db),
+        Inquiry(asker, vault, total=request_seconds(clocks.lease)),
+        Pace(catalog=Catalog.load(), first=pause),
+        health,
+        Turns(db, health, limits, lease=clocks.lease, wake=wake, clock=clock),
         patience=clocks,
         moved=lambda outcomes: None,
         lost=lost or _nobody_is_lost,
-        wake=asyncio.Event(),
-        limits=limits or Limits(),
+        wake=wake,
     )
 
 
 async def one_round(sweeper: Sweeper) -> None:
     await sweeper.step()
-    await sweeper.slots.drain()
+    await sweeper.turns.drain()
 
 
 async def look(db: Database, provider: Provider) -> None:

@@ -1,16 +1,21 @@
 """service/assembly.py: secrets that rotate, found at the start or missed out loud."""
 
 import logging
+from pathlib import Path
 
 import pytest
+from command_line import stand_alone
+from posting import ACCEPTED, one_round
+from raw_server import serving
 from scene import SECRETS, make_app, make_job, move, subscribe
 
-from service.assembly import renew_secrets
+from service.assembly import built, renew_secrets
 from service.database import Database
 from service.encryption import AtRest
 from service.errors import SettingInvalid
 from service.job import State
-from service.store import access
+from service.settings import Settings
+from service.store import access, health
 from service.tokens import key_name
 
 
@@ -43,3 +48,27 @@ async def test_callbacks_of_a_secret_that_is_gone_are_said_out_loud(
     with caplog.at_level(logging.WARNING):
         await renew_secrets(db, AtRest(SECRETS), SECRETS)
     assert "1 open attempts have callback tokens of a secret that is gone" in caplog.text
+
+
+async def test_a_start_tries_every_provider_and_keeps_to_the_bounds_that_are_set(
+    db: Database, dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"code": "provider_auth", "message": "bad key", "trial": False}
+    await health.pause(db, "fal", seconds=600, longest=600, **told)
+    app = await make_app(db)
+    for _ in range(4):
+        await make_job(db, app)
+    async with serving(ACCEPTED) as server:
+        stand_alone(monkeypatch, dsn, tmp_path)
+        monkeypatch.setenv("FAL_KEY", "id:secret")
+        monkeypatch.setenv("FAL_QUEUE_URL", server.origin)
+        monkeypatch.setenv("CALLBOARD_IN_FLIGHT", "fal=3")
+        monkeypatch.setenv("CALLBOARD_POLLS_PER_SECOND", "0.001")
+        async with built(Settings.read()) as service:
+            for expected in (1, 3, 3):  # the trial, those that the bound lets in, no more
+                await one_round(service.submitter)
+                assert len(server.requests) == expected
+            await db.pool.execute("update agenda set due_at = now()")
+            await service.sweeper.step()
+            await service.sweeper.turns.drain()
+            assert len(server.requests) == 4

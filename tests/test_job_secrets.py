@@ -175,7 +175,7 @@ async def test_a_poll_that_repeats_it_ends_the_job_without_it(
     async with serving(talk) as server:
         sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker, vault=VAULT)
         await sweeper.step()
-        await sweeper.slots.drain()
+        await sweeper.turns.drain()
     await asker.aclose()
     row = await job_row(db, job)
     assert (row["state"], row["learnt_by"]) == ("failed", "poll")

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (1, "checks echo findings"),
     (2, "store store/* providers/* providers/*/*"),
     (2, "families health inquiry news next_attempt opening operating registration submission"),
-    (2, "tally wakes"),
+    (2, "tally turns wakes"),
     (5, "web/app assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
     (6, "__main__ commands commands/* commands/*/*"),

@@ -217,7 +217,7 @@ async def test_a_poll_under_way_does_not_take_the_next_attempt_from_the_agenda(
     job = await make_job(stage.db, stage.app_id, S.RUNNING)
     await stage.db.pool.execute("update agenda set due_at = now()")
     turn = agenda.Turn(provider="fal", places=1)
-    (due,) = await agenda.claim_asks(stage.db, limit=1, lease_seconds=60.0, turns=[turn])
+    (due,) = await agenda.claim_asks(stage.db, lease_seconds=60.0, turns=[turn], tasks=agenda.ASKS)
     await rerun(stage.parts, WHY, job, attempt=1, force=True)
     await agenda.finish_ask(stage.db, due, again_in=None, said=S.COMPLETED)
     (left,) = await rows_of(stage.db, "agenda", job)

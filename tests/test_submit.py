@@ -124,7 +124,7 @@ async def test_an_attempt_that_is_sent_again_carries_the_same_token(
 async def test_killed_between_the_claim_and_the_move_it_is_still_queued(
     db: Database, job: UUID
 ) -> None:
-    claimed = await db.rows("claim_submits", 10, 60.0, ["fal"], [10], [False])
+    claimed = await db.rows("claim_submits", 60.0, ["fal"], [10], [None])
     assert [row["job_id"] for row in claimed] == [job]
     async with sending(db, ACCEPTED) as (submits, server):
         await one_round(submits)

@@ -179,7 +179,7 @@ async def test_a_job_is_asked_once_at_a_time(db: Database) -> None:
 
 async def test_a_poll_whose_asker_died_is_made_again_when_its_lease_ends(db: Database) -> None:
     job = await due_job(db)
-    assert len(await db.rows("claim_asks", 10, 60.0, ["fal"], [10])) == 1
+    assert len(await db.rows("claim_asks", 60.0, ["fal"], [10], ["poll"])) == 1
     async with asking(db, status=DONE, result=RESULT) as (sweeper, server):
         await one_round(sweeper)
         assert server.requests == []
@@ -193,7 +193,7 @@ async def test_a_hint_during_a_poll_asks_again_at_once(db: Database) -> None:
     async with asking(db, status=RUNNING) as (sweeper, _):
         await sweeper.step()
         await db.pool.execute("update agenda set due_at = now() where job_id = $1", job)
-        await sweeper.slots.drain()
+        await sweeper.turns.drain()
     assert await pause_of(db, job) <= 0
 
 

@@ -11,13 +11,14 @@ from service.catalog import Catalog
 from service.database import Database
 from service.health import Health
 from service.http import Asker
-from service.inquiry import Inquiry
+from service.inquiry import Inquiry, request_seconds
 from service.loop import every
 from service.pace import Pace
 from service.providers import Provider
 from service.store.advance import Outcome
 from service.store.agenda import Due
-from service.sweep import Limits, Patience, Sweeper
+from service.sweep import Patience, Sweeper
+from service.turns import Limits, Turns
 from service.vault import NO_SECRETS
 
 ON = "/on"
@@ -31,17 +32,20 @@ class Sweeping:
         self, db: Database, provider: Provider, moved: Callable[[Sequence[Outcome]], None]
     ) -> None:
         self._on = False
+        health, wake = Health(db), asyncio.Event()
+        patience = Patience(lease=60.0, unconfirmed=10_800.0, give_up=86_400.0)
+        limits = Limits(per_second=2 * POLLS_PER_SECOND)
         self._sweeper = Sweeper(
             db,
             {provider.name: provider},
-            Inquiry(Asker(), NO_SECRETS, total=20.0),
+            Inquiry(Asker(), NO_SECRETS, total=request_seconds(patience.lease)),
             Pace(catalog=Catalog.load()),
-            Health(db),
-            patience=Patience(lease=60.0, unconfirmed=10_800.0, give_up=86_400.0),
+            health,
+            Turns(db, health, limits, lease=patience.lease, wake=wake),
+            patience=patience,
             moved=moved,
             lost=_nobody_posts,
-            wake=asyncio.Event(),
-            limits=Limits(per_second=2 * POLLS_PER_SECOND),
+            wake=wake,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -57,7 +61,7 @@ class Sweeping:
             self._on = scope["path"] == ON
             self._sweeper.wake.set()
             if not self._on:
-                await self._sweeper.slots.drain()
+                await self._sweeper.turns.drain()
             await done(scope, receive, send)
 
         return answer

@@ -10,6 +10,8 @@ from service.database import Database
 from service.job import State
 from service.providers import Attempt, Progress
 
+ASKS = ("poll", "late")  # a provider is asked
+DOUBTS = ("sending", "give_up")  # nobody can be: a sender has gone, or a POST's outcome is unknown
 WATCHED_SECONDS = 3.0  # the longest pause between polls of a job that somebody waits for
 
 
@@ -19,7 +21,8 @@ class Due:
 
     `age` is the time since the attempt's POST, `ended_for` since its end, both in seconds.
     `secrets` is what its input, which has *** there, holds in secret, encrypted. `canceling`:
-    somebody asked for its end, to which the provider said `cancel_answer`.
+    somebody asked for its end, to which the provider said `cancel_answer`. `ailing`: its
+    provider's last submits failed; `trial`: it is paused, and this job is to show how it fares.
     """
 
     task: str
@@ -36,43 +39,42 @@ class Due:
     canceling: bool = False
     cancel_answer: str | None = None
     told_stuck: bool = False
+    ailing: bool = False
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """How many of a provider's jobs may be taken up now; `trial`: one, to see how it fares."""
+    """How many of a provider's jobs may be taken up now; `most` bounds those in flight, whoever
+    took them up (None: any number)."""
 
     provider: str
     places: int
-    trial: bool = False
+    most: int | None = None
 
 
-async def claim_submits(
-    db: Database, *, limit: int, lease_seconds: float, turns: Sequence[Turn]
-) -> list[Due]:
-    """Leases up to `limit` jobs that are due to be submitted, of each provider as its turn says."""
+async def claim_submits(db: Database, *, lease_seconds: float, turns: Sequence[Turn]) -> list[Due]:
+    """Leases jobs that are due to be submitted, of each provider as its turn says."""
     rows = await db.rows(
         "claim_submits",
-        limit,
         lease_seconds,
         [turn.provider for turn in turns],
         [turn.places for turn in turns],
-        [turn.trial for turn in turns],
+        [turn.most for turn in turns],
     )
-    return [_due(row, task="submit") for row in rows]
+    return [_due(row, task="submit", trial=row["trial"], ailing=row["ailing"]) for row in rows]
 
 
 async def claim_asks(
-    db: Database, *, limit: int, lease_seconds: float, turns: Sequence[Turn]
+    db: Database, *, lease_seconds: float, turns: Sequence[Turn], tasks: Sequence[str]
 ) -> list[Due]:
-    """Leases up to `limit` jobs that are due to be asked after or given up, of each provider as
-    its turn says."""
+    """Leases jobs that are due for one of `tasks`, of each provider as its turn says."""
     rows = await db.rows(
         "claim_asks",
-        limit,
         lease_seconds,
         [turn.provider for turn in turns],
         [turn.places for turn in turns],
+        list(tasks),
     )
     return [
         _due(

@@ -1,6 +1,6 @@
-"""How each provider has been answering: failures in a row, pauses, and room for more jobs."""
+"""How each provider has been answering: failures in a row, and pauses."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from service.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """One provider's state. `paused`: nothing is submitted to it until `paused_until`; `pauses` in
-    a row above 0 without that: one job is being tried. `in_flight` is counted up to `most`, and
-    only where there is such a bound."""
+    """One provider's state. `failures` are submits in a row, `ask_failures` polls. `paused`: none
+    is submitted until `paused_until`; `pauses` in a row above 0 without that: one job is being
+    tried, or the next one will be. `queued` and `in_flight` are counted up to a bound."""
 
     provider: str
     failures: int
@@ -23,19 +23,21 @@ class Room:
     code: str | None
     message: str | None
     silent_since: datetime | None
+    queued: int
     in_flight: int
-    most: int | None
 
 
-async def rooms(db: Database, most: Mapping[str, int]) -> dict[str, Room]:
-    """Every provider that has work, a history or a bound (`most` jobs in flight), by name."""
-    rows = await db.rows("rooms", list(most), list(most.values()))
+async def rooms(db: Database, names: Collection[str] = (), *, count_to: int = 0) -> dict[str, Room]:
+    """The providers `names`, and all others that have work or a history, by name. Jobs are counted
+    up to `count_to`."""
+    rows = await db.rows("rooms", list(names), count_to)
     return {row["provider"]: Room(**row) for row in rows}
 
 
-async def fail_submit(db: Database, provider: str, *, most: int) -> bool:
-    """Counts one more failed submit. True: that makes `most` in a row, and it is not paused."""
-    row = await db.row("fail_submit", provider, most)
+async def fail_submit(db: Database, provider: str, *, most: int, trial: bool) -> bool:
+    """Counts one more failed submit. True: it is to be paused, since that makes `most` in a row or
+    was the one that was tried."""
+    row = await db.row("fail_submit", provider, most, trial)
     assert row is not None
     return bool(row["opens"])
 
@@ -48,18 +50,31 @@ async def fail_ask(db: Database, provider: str) -> int:
 
 
 async def pause(
-    db: Database, provider: str, *, seconds: float, longest: float, code: str, message: str
-) -> float:
-    """Pauses it: `seconds`, doubled for each pause in a row, `longest` at most. Returns how long it
-    has been or will be paused in all, in seconds."""
-    row = await db.row("pause_provider", provider, seconds, longest, code, message)
-    assert row is not None
-    return float(row["seconds"])
+    db: Database,
+    provider: str,
+    *,
+    seconds: float,
+    longest: float,
+    code: str,
+    message: str,
+    trial: bool = False,
+) -> float | None:
+    """Pauses it: `seconds`, doubled each time that the job that was tried (`trial`) meets the same
+    `code` again, `longest` at most. Returns for how many seconds it now is; None: for longer
+    already, and for another reason."""
+    row = await db.row("pause_provider", provider, seconds, longest, code, message, trial)
+    return None if row is None else float(row["seconds"])
 
 
-async def restore(db: Database, provider: str) -> None:
-    """It took a submit as it should, which ends a pause that is over."""
-    await db.rows("restore_provider", provider)
+async def restore(db: Database, provider: str, *, trial: bool) -> bool:
+    """It took a submit as it should, which ends its failures, and after a `trial` the pause that
+    is over. False: there was nothing that this could end."""
+    return await db.row("restore_provider", provider, trial) is not None
+
+
+async def untry(db: Database, provider: str) -> None:
+    """The job that was to be tried was not sent: another may be."""
+    await db.rows("untry_provider", provider)
 
 
 async def restore_asks(db: Database, provider: str) -> None:
@@ -68,5 +83,6 @@ async def restore_asks(db: Database, provider: str) -> None:
 
 
 async def try_all(db: Database) -> None:
-    """Ends every pause: whatever it was for may have been put right."""
+    """Ends every pause, so that one job is tried at once: whatever a pause was for may have been
+    put right."""
     await db.rows("try_providers")

@@ -1,65 +1,82 @@
 -- name: claim_submits
--- Leases the jobs whose turn to be submitted has come, each provider's oldest first, as many as it
--- has places. Of a provider on trial ($5) only one, by one process at a time.
+-- Leases the jobs whose turn to be submitted has come, each provider's oldest first: as many as it
+-- has places ($3), and no more than leave $4 of its jobs in flight (null: any number). None of a
+-- provider that is paused; of one whose pause is over one, by one process, to see how it fares.
 with clock as materialized (select now() as at),
-room as materialized (
-    select * from unnest($3::text[], $4::integer[], $5::boolean[]) as room (provider, places, trial)
+turn as materialized (
+    select turn.provider, coalesce(health.failures > 0, false) as ailing,
+           coalesce(health.pauses > 0, false) as trial,
+           least(case when health.pauses > 0 then 1 end, turn.places,
+                 case when turn.most is not null then greatest(0, turn.most
+                     - (select count(*) from (
+                           select from agenda
+                           where agenda.provider = turn.provider and task <> 'submit'
+                             and task in ('sending', 'poll', 'give_up')
+                           order by due_at limit turn.most) as with_provider)
+                     - (select count(*) from (
+                           select from agenda
+                           where agenda.provider = turn.provider and task = 'submit'
+                             and due_at > clock.at and lease_until > clock.at
+                           order by due_at limit turn.most) as about_to_go)) end) as places
+    from clock
+    cross join unnest($2::text[], $3::integer[], $4::integer[]) as turn (provider, places, most)
+    left join provider_health as health on health.provider = turn.provider
+    where (health.paused_until is null or health.paused_until <= clock.at)
+      and (health.tried_until is null or health.tried_until <= clock.at)
+),
+due as materialized (
+    select next.job_id, turn.provider, turn.trial, turn.ailing
+    from turn cross join lateral (
+        select job_id from agenda
+        where agenda.provider = turn.provider and task = 'submit'
+          and due_at <= (select at from clock)
+          and (lease_until is null or lease_until <= (select at from clock))
+        order by due_at limit turn.places for update skip locked) as next
 ),
 on_trial as (
     update provider_health as health
-    set tried_until = clock.at + make_interval(secs => $2::double precision)
-    from room, clock
-    where room.trial and health.provider = room.provider
+    set tried_until = clock.at + make_interval(secs => $1::double precision)
+    from clock
+    where health.provider = any (array(select provider from due where trial))
+      and health.pauses > 0 and health.paused_until <= clock.at
       and (health.tried_until is null or health.tried_until <= clock.at)
-      and exists (select from agenda
-                  where agenda.provider = room.provider and agenda.task = 'submit'
-                    and agenda.due_at <= (select at from clock))
     returning health.provider
-),
-due as (
-    select turn.job_id from room cross join lateral (
-        select job_id from agenda
-        where agenda.provider = room.provider and task = 'submit'
-          and due_at <= (select at from clock)
-          and (lease_until is null or lease_until <= (select at from clock))
-        order by due_at limit least(room.places, $1) for update skip locked) as turn
-    where not room.trial or room.provider in (select provider from on_trial)
-    limit $1
 ),
 claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
-        due_at = clock.at + make_interval(secs => $2::double precision),
-        lease_until = clock.at + make_interval(secs => $2::double precision)
-    from clock where agenda.job_id = any (array(select job_id from due)) -- by key, whatever the plan
+        due_at = clock.at + make_interval(secs => $1::double precision),
+        lease_until = clock.at + make_interval(secs => $1::double precision)
+    from clock
+    where agenda.job_id = any (array( -- by key, whatever the plan
+        select job_id from due where not trial or provider in (select provider from on_trial)))
     returning agenda.job_id, agenda.lease, agenda.tries
 )
-select claimed.job_id, claimed.lease, claimed.tries, jobs.state, jobs.version, jobs.attempt,
+select claimed.job_id, claimed.lease, claimed.tries, due.trial, due.ailing,
+       jobs.state, jobs.version, jobs.attempt,
        jobs.provider, jobs.cancel_requested_at is not null as canceling,
        jobs.model, jobs.input, jobs.deadline_seconds, job_secrets.stored as secrets
-from claimed join jobs on jobs.id = claimed.job_id
+from claimed join due using (job_id) join jobs on jobs.id = claimed.job_id
 left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: claim_asks
--- Leases the jobs that are due to be asked after or given up, each provider's most overdue first,
--- as many as it has places. `sending` among them: the process that was about to POST is gone, and
--- nobody knows whether it did.
+-- Leases the jobs that are due for one of the tasks $4, each provider's most overdue first, as many
+-- as it has places.
 with clock as materialized (select now() as at),
-room as materialized (
-    select * from unnest($3::text[], $4::integer[]) as room (provider, places)
+turn as materialized (
+    select * from unnest($2::text[], $3::integer[]) as turn (provider, places)
 ),
 due as (
-    select turn.job_id from room cross join lateral (
+    select next.job_id from turn cross join lateral (
         select job_id from agenda
-        where agenda.provider = room.provider and task <> 'submit'
+        where agenda.provider = turn.provider and task <> 'submit' and task = any ($4::text[])
           and due_at <= (select at from clock)
           and (lease_until is null or lease_until <= (select at from clock))
-        order by due_at limit least(room.places, $1) for update skip locked) as turn
-    limit $1
+        order by due_at limit turn.places for update skip locked) as next
 ),
 claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
-        due_at = clock.at + make_interval(secs => $2::double precision),
-        lease_until = clock.at + make_interval(secs => $2::double precision)
+        due_at = clock.at + make_interval(secs => $1::double precision),
+        lease_until = clock.at + make_interval(secs => $1::double precision)
     from clock where agenda.job_id = any (array(select job_id from due)) -- by key, whatever the plan
     returning agenda.job_id, agenda.task, agenda.lease, agenda.tries
 )
@@ -75,8 +92,8 @@ join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
 left join job_secrets on job_secrets.job_id = claimed.job_id cross join clock;
 
 -- name: rooms
--- Every provider that has work or a history, how it has been answering, and how many of its jobs
--- are in flight where it may have only so many ($2, by provider; counted up to that).
+-- How the providers $1 have been answering, and every other one that has work or a history; how
+-- many jobs wait for each and are in flight, both counted up to $2.
 with recursive clock as materialized (select now() as at),
 submits as ( -- from one provider to the next, by the index: the jobs between are not met
     (select provider from agenda where task = 'submit' order by provider limit 1)
@@ -99,21 +116,21 @@ known as (
     union select provider from asks where provider is not null
     union select provider from provider_health
     union select provider from unnest($1::text[]) as given (provider)
-),
-capped as (select * from unnest($1::text[], $2::integer[]) as capped (provider, most))
+)
 select known.provider,
        coalesce(health.failures, 0) as failures,
        coalesce(health.ask_failures, 0) as ask_failures, coalesce(health.pauses, 0) as pauses,
        coalesce(health.paused_until > clock.at, false) as paused,
        health.paused_at, health.paused_until, health.code, health.message, health.silent_since,
        (select count(*) from (
-            select from agenda where agenda.provider = known.provider
-                and task <> 'submit' and task in ('sending', 'poll', 'give_up')
-            order by due_at limit capped.most) as flying)::integer as in_flight,
-       capped.most
+            select from agenda where agenda.provider = known.provider and task = 'submit'
+            order by due_at limit $2) as waiting)::integer as queued,
+       (select count(*) from (
+            select from agenda where agenda.provider = known.provider and task <> 'submit'
+                and task in ('sending', 'poll', 'give_up')
+            order by due_at limit $2) as flying)::integer as in_flight
 from known cross join clock
 left join provider_health as health on health.provider = known.provider
-left join capped on capped.provider = known.provider and capped.most is not null
 order by known.provider;
 
 -- name: finish_ask
