@@ -80,6 +80,7 @@ class Sweeper:
         elif due.attempt.provider_id is None:
             await self._wait(due)
         elif provider is None:
+            await self._tell_stuck(due, due.version)
             note = f"provider {due.provider} has no key: not asked"
             await self._finish(due, Report(state=None, note=note), UNKNOWN_PROVIDER_SECONDS, None)
         else:

@@ -86,6 +86,8 @@ def line(entry: Entry, *, dated: bool = False) -> str:
 
 
 def _transition(detail: Entry) -> str:
+    if detail.get("stuck"):
+        return f"overdue, and still {detail['now']}"
     was = f"{detail['was']} → " if detail["was"] else ""
     attempt = f" (attempt {detail['attempt']})" if detail["attempt"] > 1 else ""
     error = detail["error"]

@@ -34,12 +34,12 @@ told as (
     update jobs set told_stuck_at = clock.at, version = version + 1
     from clock
     where id = $1 and version = $2 and told_stuck_at is null
-      and state in ('submitting', 'unconfirmed', 'submitted', 'running')
-    returning id, version, state, attempt, app_id, clock.at
+      and state in ('unconfirmed', 'submitted', 'running')
+    returning id, version, state, attempt, app_id, error, clock.at
 ),
 recorded as (
-    insert into job_events (job_id, version, now, was, id, attempt, source, at)
-    select id, version, state, null, $3::uuid, attempt, 'sweep', at from told
+    insert into job_events (job_id, version, now, was, id, attempt, source, detail, at)
+    select id, version, state, null, $3::uuid, attempt, 'sweep', error, at from told
 ),
 queued_for_feed as (
     insert into unplaced (job_id, version, at) select id, version, at from told

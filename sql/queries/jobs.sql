@@ -91,6 +91,7 @@ select version, now as state from job_events where job_id = $1 and id = $2;
 select at, kind, source, detail from (
     select at, 'transition' as kind, source, version as place,
            json_build_object('was', was, 'now', now, 'version', version, 'attempt', attempt,
+                             'stuck', was is null and version > 1,
                              'event', 'evt_' || replace(id::text, '-', ''),
                              'error', detail) as detail
     from job_events where job_id = $1
