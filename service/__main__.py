@@ -4,7 +4,17 @@ from collections.abc import Sequence
 
 import typer
 
-from service.commands import config, failures, jobs, keys, migrate, models, reconciliation, serve
+from service.commands import (
+    config,
+    failures,
+    jobs,
+    keys,
+    migrate,
+    models,
+    providers,
+    reconciliation,
+    serve,
+)
 from service.commands.demo import demo
 from service.commands.sandbox import sandbox
 
@@ -20,6 +30,7 @@ app.command()(demo)
 app.command()(reconciliation.reconciliation)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.add_typer(providers.app, name="providers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")
 

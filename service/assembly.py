@@ -121,6 +121,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         state["metrics"] = Metrics(db, wakes.tally, queues=receiver.queues)
+        state["most_in_flight"] = settings.callboard_in_flight
         app = App(Door(receiver), state | {"probe": probe})
         yield Service(
             settings=settings,

@@ -38,6 +38,7 @@ def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
         "output": _loaded(row["output"]) if completed else None,
         "outputs": (_loaded(row["outputs"]) or []) if completed else [],
         "error": _loaded(row["error"]),
+        "waiting": _waiting(row),
         "warnings": _loaded(row["warnings"]),
         "cost": cost(row),
         "learnt_by": row["learnt_by"],
@@ -80,6 +81,18 @@ def of_event(row: Row) -> dict[str, Any]:
         "type": STUCK_EVENT if row["stuck"] else f"job.{state}",
         "timestamp": moment(at),
         "data": {"job": of_job(then, shorten=True)},
+    }
+
+
+def _waiting(row: Row) -> dict[str, Any] | None:
+    """Why a queued job is not sent though its turn may have come: its provider is paused."""
+    until = row.get("waiting_until")
+    if until is None:
+        return None
+    return {
+        "code": row["waiting_code"],
+        "message": row["waiting_message"],
+        "until": moment(until),
     }
 
 

@@ -116,6 +116,7 @@ def app(
         "wakes": acting.wakes,
         "acting": acting,
         "metrics": Metrics(db, acting.wakes.tally),
+        "most_in_flight": {"fal": 20},
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

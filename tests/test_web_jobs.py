@@ -18,7 +18,8 @@ from service.job import State
 
 JOB_KEYS = [
     *("id", "state", "stuck", "late", "provider", "model", "attempt", "version", "provider_id"),
-    *("input", "output", "outputs", "error", "warnings", "cost", "learnt_by", "progress"),
+    *("input", "output", "outputs", "error", "waiting", "warnings", "cost", "learnt_by"),
+    "progress",
     *("notify_hook", "metadata", "reference", "created_at", "submitted_at", "finished_at"),
     *("cancel_requested_at", "links"),
 ]

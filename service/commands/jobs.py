@@ -114,7 +114,7 @@ def _checked(job_id: str) -> str:
 
 
 def _facts(job: Mapping[str, Any]) -> list[tuple[str, object]]:
-    error, cost = job["error"], job["cost"]
+    error, cost, waiting = job["error"], job["cost"], job["waiting"]
     charged = (
         f"{error['code']}: {error['message']} (charged: {error['charged']})" if error else None
     )
@@ -128,6 +128,7 @@ def _facts(job: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("version", job["version"]),
         ("learnt by", job["learnt_by"]),
         ("error", charged),
+        ("waiting", waiting and f"{waiting['code']}, until {moment(waiting['until'])}"),
         *(("output", one["url"]) for one in job["outputs"]),
         *(("warning", one) for one in job["warnings"]),
         ("cost", cost and f"{cost['actual'] or cost['estimate']} {cost['currency']}"),

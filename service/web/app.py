@@ -13,7 +13,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
-from service.web import acts, jobs, metrics, models, readiness, reconciliation, subscriptions
+from service.web import (
+    acts,
+    jobs,
+    metrics,
+    models,
+    providers,
+    readiness,
+    reconciliation,
+    subscriptions,
+)
 from service.web.callbacks import Door, provider_of
 from service.web.faults import HANDLERS
 
@@ -36,6 +45,7 @@ ROUTES = [
     Route("/v1/jobs/{id}/adopt", acts.adopt, methods=["POST"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
+    Route("/v1/providers", providers.page, methods=["GET"]),
     Route("/v1/reconciliation", reconciliation.page, methods=["GET"]),
     Route("/v1/subscriptions", subscriptions.create, methods=["POST"]),
     Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),

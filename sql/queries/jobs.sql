@@ -38,12 +38,17 @@ select id from made;
 select job_id, fingerprint from idempotency_keys where app_id = $1 and key = $2;
 
 -- name: get_job
--- A job with its current attempt. Empty: no such job.
+-- A job with its current attempt, and what its provider is paused for while it is queued. Empty: no
+-- such job.
 select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
        coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
            and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
-           as stuck
+           as stuck,
+       health.code as waiting_code, health.message as waiting_message,
+       health.paused_until as waiting_until
 from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join provider_health as health on health.provider = jobs.provider
+    and jobs.state = 'queued' and health.paused_until > now()
 where jobs.id = $1;
 
 -- name: list_jobs
@@ -51,8 +56,12 @@ where jobs.id = $1;
 select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
        coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
            and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
-           as stuck
+           as stuck,
+       health.code as waiting_code, health.message as waiting_message,
+       health.paused_until as waiting_until
 from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join provider_health as health on health.provider = jobs.provider
+    and jobs.state = 'queued' and health.paused_until > now()
 where jobs.app_id = $1 and jobs.id > $2 and jobs.id < $3
   and ($4::text is null or jobs.state = $4)
   and ($5::text is null or jobs.provider = $5)
@@ -69,8 +78,12 @@ order by jobs.id desc limit $10;
 select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
        coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
            and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
-           as stuck
+           as stuck,
+       health.code as waiting_code, health.message as waiting_message,
+       health.paused_until as waiting_until
 from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join provider_health as health on health.provider = jobs.provider
+    and jobs.state = 'queued' and health.paused_until > now()
 where jobs.id > $1 and jobs.id < $2
   and ($3::text is null or jobs.state = $3)
   and ($4::text is null or jobs.provider = $4)
