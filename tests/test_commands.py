@@ -117,6 +117,14 @@ async def test_only_an_open_job_that_is_overdue_is_stuck(db: Database, studio: U
     assert "running (stuck)" in ran.lines[1]
 
 
+@pytest.mark.usefixtures("anywhere")
+async def test_what_needs_action_is_listed(db: Database, studio: UUID) -> None:
+    doubted = await make_job(db, studio, S.UNCONFIRMED)
+    await make_job(db, studio, S.RUNNING)
+    ran = await callboard("jobs", "list", "--needs-action")
+    assert [line.split()[:2] for line in ran.lines[1:]] == [[shown(doubted), "unconfirmed"]]
+
+
 async def test_a_job_is_shown_with_everything_that_happened(db: Database, studio: UUID) -> None:
     job = await make_job(db, studio, S.COMPLETED, provider_id="req-7", reference="order 1017")
     ran = await callboard("jobs", "show", shown(job))

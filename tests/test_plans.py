@@ -31,13 +31,15 @@ RUNS: dict[str, list[str]] = {
     "get_job": [JOB],
     "find_event": [JOB, JOB],
     "timeline_of_job": [JOB],
-    "list_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "false", "51"],
-    "list_jobs of nobody": [f"'{NOBODY}'", FIRST, LAST, *NONE, "false", "51"],
-    "list_jobs of a state": [f"'{APP}'", FIRST, LAST, "'submitted'", *NONE[1:], "false", "51"],
+    "list_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "51"],
+    "list_jobs of nobody": [f"'{NOBODY}'", FIRST, LAST, *NONE, "51"],
+    "list_jobs of a state": [f"'{APP}'", FIRST, LAST, "'submitted'", *NONE[1:], "51"],
     "list_jobs of a reference": [
-        *(f"'{APP}'", FIRST, LAST, "null", "null", "null", "'order-3'", "null", "false", "51")
+        *(f"'{APP}'", FIRST, LAST, "null", "null", "null", "'order-3'", "null", "51")
     ],
-    "list_all_jobs": [FIRST, LAST, *NONE, "false", "51"],
+    "list_all_jobs": [FIRST, LAST, *NONE, "51"],
+    "list_open_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "true", "51"],
+    "list_open_jobs of every app": ["null", FIRST, LAST, *NONE, "false", "51"],
     "list_subscriptions": [f"'{APP}'", FIRST, "51"],
     "claim_submits": ["60", "'{fal,relay}'", "'{32,1}'", "'{20,null}'"],
     "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],

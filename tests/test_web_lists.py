@@ -60,6 +60,41 @@ async def test_each_filter_finds_its_jobs_newest_first(
     assert await listed(web, stuck="false") == shown(named, other, plain)
 
 
+async def test_what_needs_action_is_unconfirmed_or_overdue_and_open(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    for state in State:
+        await make_job(db, studio, state)
+    doubted = await make_job(db, studio, State.UNCONFIRMED, reference="order-7")
+    overdue = [await make_job(db, studio, State.RUNNING) for _ in range(2)]
+    both = await make_job(db, studio, State.UNCONFIRMED)
+    strange = await make_job(db, await make_app(db, name="other", key="cb_o"), State.UNCONFIRMED)
+    await db.pool.execute(
+        "update jobs set posted_at = now() - interval '3 hours'"
+        " where id = any ($1) or state in ('queued', 'completed', 'expired')",
+        [*overdue, both, strange],
+    )
+    plain = await db.pool.fetchval(
+        "select id from jobs where state = 'unconfirmed' order by id limit 1"
+    )
+    assert await listed(web, needs_action="true") == shown(plain, doubted, *overdue, both)
+    assert await listed(web, needs_action="true", state="unconfirmed") == shown(
+        plain, doubted, both
+    )
+    assert await listed(web, needs_action="true", reference="order-7") == shown(doubted)
+    assert await listed(web, needs_action="true", stuck="true") == shown(*overdue, both)
+    page = (await web.get("/v1/jobs", params={"needs_action": "true", "limit": "2"})).json()
+    rest = await listed(web, needs_action="true", after=page["next"])
+    assert [job["id"] for job in page["data"]] + rest == shown(plain, doubted, *overdue, both)
+    everyone = "cb_" + "e" * 43
+    await app_client.make_key(db, everyone, "operate", all_apps=True)
+    headers = {"authorization": f"Bearer {everyone}"}
+    answer = await web.get("/v1/jobs", params={"needs_action": "true"}, headers=headers)
+    assert shown(strange)[0] in [job["id"] for job in answer.json()["data"]]
+    odd = await web.get("/v1/jobs", params={"needs_action": "yes"})
+    assert is_problem(odd, 422, "invalid_request", "needs_action")
+
+
 async def test_times_bound_a_list(web: httpx.AsyncClient, db: Database, studio: UUID) -> None:
     job = await make_job(db, studio)
     now = datetime.now(UTC)

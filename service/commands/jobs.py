@@ -51,6 +51,9 @@ def list_jobs(
     stuck: Annotated[
         bool, typer.Option("--stuck", help="Only open ones that are overdue.")
     ] = False,
+    needs_action: Annotated[
+        bool, typer.Option("--needs-action", help="Only unconfirmed and overdue ones.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=MOST_PER_PAGE)] = DEFAULT_PER_PAGE,
     after: Annotated[str | None, typer.Option(help="Older than this job.")] = None,
     as_json: Json = False,
@@ -60,6 +63,7 @@ def list_jobs(
     query |= {} if state is None else {"state": state.value}
     query |= {} if after is None else {"after": after}
     query |= {"stuck": "true"} if stuck else {}
+    query |= {"needs_action": "true"} if needs_action else {}
     page = asyncio.run(_page(query))
     if as_json:
         typer.echo(jsontext.dumps(page))

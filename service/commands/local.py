@@ -21,11 +21,12 @@ class LocalJobs:
         self._db = db
 
     async def page(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """Takes `state`, `stuck`, `limit` and `after`. Raises InvalidRequest."""
+        """Takes `state`, `stuck`, `needs_action`, `limit` and `after`. Raises InvalidRequest."""
         limit = int(query["limit"])
         wanted = Filter(
             state=query.get("state"),
             stuck=query.get("stuck") == "true",
+            needs_action=query.get("needs_action") == "true",
             before=_cursor(query.get("after")),
         )
         rows = await jobs.page(self._db, None, wanted, limit + 1)

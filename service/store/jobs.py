@@ -38,7 +38,8 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which jobs a page shows; None is no bound. Jobs come newest first, ids below `before`."""
+    """Which jobs a page shows; None is no bound. Jobs come newest first, ids below `before`.
+    `stuck`: those that are overdue; `needs_action`: those, and the unconfirmed ones."""
 
     state: str | None = None
     provider: str | None = None
@@ -46,6 +47,7 @@ class Filter:
     reference: str | None = None
     metadata: Mapping[str, str] | None = None
     stuck: bool = False
+    needs_action: bool = False
     after: UUID = FIRST_ID
     before: UUID = LAST_ID
 
@@ -99,12 +101,13 @@ async def page(
         wanted.model,
         wanted.reference,
         None if not wanted.metadata else jsontext.dumps(wanted.metadata),
-        wanted.stuck,
-        limit,
     )
+    if wanted.stuck or wanted.needs_action:
+        unconfirmed = not wanted.stuck  # both together are those that are overdue
+        return await db.rows("list_open_jobs", app_id, *bounds, unconfirmed, limit)
     if app_id is None:
-        return await db.rows("list_all_jobs", *bounds)
-    return await db.rows("list_jobs", app_id, *bounds)
+        return await db.rows("list_all_jobs", *bounds, limit)
+    return await db.rows("list_jobs", app_id, *bounds, limit)
 
 
 async def timeline(db: Database, job_id: UUID) -> list[dict[str, Any]]:

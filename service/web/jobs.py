@@ -28,8 +28,8 @@ LOOK_SECONDS = 0.3
 MODEL_ID = r"^[A-Za-z0-9][\w.:@\-]*(/[A-Za-z0-9][\w.:@\-]*)*$"  # it becomes part of an address
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILTERS = (
-    *("state", "provider", "model", "reference", "stuck", "created_after", "created_before"),
-    *("limit", "after"),
+    *("state", "provider", "model", "reference", "stuck", "needs_action"),
+    *("created_after", "created_before", "limit", "after"),
 )
 
 
@@ -219,8 +219,9 @@ def _filter(request: Request) -> Filter:
     state = query.get("state")
     if state is not None and state not in set(State):
         raise field_fault("state", f"must be one of {', '.join(State)}")
-    if query.get("stuck", "false") not in ("true", "false"):
-        raise field_fault("stuck", "must be true or false")
+    for field in ("stuck", "needs_action"):
+        if query.get(field, "false") not in ("true", "false"):
+            raise field_fault(field, "must be true or false")
     return Filter(
         state=state,
         provider=query.get("provider"),
@@ -228,6 +229,7 @@ def _filter(request: Request) -> Filter:
         reference=query.get("reference"),
         metadata=metadata or None,
         stuck=query.get("stuck") == "true",
+        needs_action=query.get("needs_action") == "true",
         after=_id_at(query.get("created_after"), "created_after") or FIRST_ID,
         before=min(
             _id_at(query.get("created_before"), "created_before") or LAST_ID,

@@ -68,10 +68,7 @@ where jobs.app_id = $1 and jobs.id > $2 and jobs.id < $3
   and ($6::text is null or jobs.model = $6)
   and ($7::text is null or jobs.reference = $7)
   and ($8::text is null or jobs.metadata @> $8::text::jsonb)
-  and (not $9::boolean
-       or jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
-          and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now())
-order by jobs.id desc limit $10;
+order by jobs.id desc limit $9;
 
 -- name: list_all_jobs
 -- The same over every app.
@@ -90,10 +87,27 @@ where jobs.id > $1 and jobs.id < $2
   and ($5::text is null or jobs.model = $5)
   and ($6::text is null or jobs.reference = $6)
   and ($7::text is null or jobs.metadata @> $7::text::jsonb)
-  and (not $8::boolean
-       or jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
-          and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now())
-order by jobs.id desc limit $9;
+order by jobs.id desc limit $8;
+
+-- name: list_open_jobs
+-- An app's jobs (null: every app's) that are overdue and, with $9, those that are unconfirmed:
+-- newest first, and found among what is left to do, never in the whole past.
+select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
+       coalesce(jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
+           as stuck
+from agenda join jobs on jobs.id = agenda.job_id
+join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where agenda.task <> 'submit' and agenda.job_id > $2 and agenda.job_id < $3
+  and jobs.state in ('submitting', 'unconfirmed', 'submitted', 'running')
+  and (jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now()
+       or $9::boolean and jobs.state = 'unconfirmed')
+  and ($1::uuid is null or jobs.app_id = $1)
+  and ($4::text is null or jobs.state = $4)
+  and ($5::text is null or jobs.provider = $5)
+  and ($6::text is null or jobs.model = $6)
+  and ($7::text is null or jobs.reference = $7)
+  and ($8::text is null or jobs.metadata @> $8::text::jsonb)
+order by agenda.job_id desc limit $10;
 
 -- name: find_event
 -- Whether a move of ours took effect, asked after a lost answer. Empty: it did not.
