@@ -16,7 +16,7 @@ from service import document, ids, jsontext
 from service.create import Wanted, fingerprint
 from service.errors import DatabaseAway, NotFound, Unavailable
 from service.job import ENDED, State
-from service.store import jobs
+from service.store import agenda, jobs
 from service.store.access import Access
 from service.store.jobs import FIRST_ID, LAST_ID, Filter
 from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
@@ -129,8 +129,10 @@ async def visible(request: Request, who: Access) -> Mapping[str, Any]:
 
 
 async def _wait(request: Request, job_id: UUID, seconds: int) -> Mapping[str, Any]:
-    """The job's row, once it has ended or the time is over."""
+    """The job's row, once it has ended or the time is over. Meanwhile its provider is asked more
+    often; each move dates the next poll anew, so it is said after each."""
     until = time.monotonic() + seconds
+    version = 0
     while True:
         row = await jobs.get(request.state.db, job_id)
         if row is None:
@@ -138,6 +140,9 @@ async def _wait(request: Request, job_id: UUID, seconds: int) -> Mapping[str, An
         left = until - time.monotonic()
         if left <= 0 or row["state"] in ENDED or await request.is_disconnected():
             return row
+        if row["state"] in (State.SUBMITTED, State.RUNNING) and row["version"] != version:
+            version = row["version"]
+            await agenda.watch(request.state.db, job_id, seconds=left)
         await asyncio.sleep(min(left, LOOK_SECONDS))
 
 
