@@ -83,6 +83,8 @@ class Health:
             elif room is not None and room.ask_failures:
                 await health.restore_asks(self._db, provider)
                 self._look_again()
+                if room.ask_failures >= FAILURES:
+                    log.info("provider %s answers polls again", provider)
         except DatabaseAway as fault:
             log.warning("how provider %s answered is not counted: %s", provider, fault)
 

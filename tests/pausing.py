@@ -1,7 +1,9 @@
 """Jobs for providers that refuse or fail them, and what is known of the providers then."""
 
+import re
 from uuid import UUID
 
+import pytest
 from posting import answering, one_round, sending
 from pydantic import SecretStr
 from raw_server import Talk
@@ -41,14 +43,10 @@ async def pause_ends(db: Database) -> None:
     await db.pool.execute("update provider_health set paused_until = now()")
 
 
-async def left(db: Database, name: str = "fal") -> float:
-    """For how many seconds it is still paused."""
-    seconds: float = await db.pool.fetchval(
-        "select extract(epoch from paused_until - now())::float8 from provider_health"
-        " where provider = $1",
-        name,
-    )
-    return seconds
+def pauses_told(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """How long each pause was, in seconds, as the log has it."""
+    told = [re.search(r"is paused, (\d+) s", record.message) for record in caplog.records]
+    return [int(found[1]) for found in told if found]
 
 
 async def sent(db: Database, talk: Talk, *, rounds: int = 1) -> int:

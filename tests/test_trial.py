@@ -9,8 +9,8 @@ from pausing import (
     NO_FREE_TIER,
     OUT_OF_BALANCE,
     jobs,
-    left,
     pause_ends,
+    pauses_told,
     prism_at,
     room_of,
     sent,
@@ -39,26 +39,26 @@ async def one_waits(db: Database) -> bool:
 
 
 async def test_after_the_pause_one_job_is_tried_and_each_failure_doubles_the_next_pause(
-    db: Database, studio: UUID
+    db: Database, studio: UUID, caplog: pytest.LogCaptureFixture
 ) -> None:
     await jobs(db, studio, 5)
     await sent(db, hang_up)
     await jobs(db, studio, 20)
-    pauses = []
     for _ in range(6):
         await pause_ends(db)
         assert await sent(db, hang_up, rounds=2) == 1
-        pauses.append(round(await left(db), -1))
-    assert pauses == [60, 120, 240, 480, 600, 600]
+    assert pauses_told(caplog) == [30, 60, 120, 240, 480, 600, 600]
 
 
-async def test_another_reason_begins_with_its_own_first_pause(db: Database, studio: UUID) -> None:
+async def test_another_reason_begins_with_its_own_first_pause(
+    db: Database, studio: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
     await jobs(db, studio, 8)
-    for talk, seconds in ((hang_up, 30), (hang_up, 60), (OUT_OF_BALANCE, 60), (hang_up, 30)):
+    for talk in (hang_up, hang_up, OUT_OF_BALANCE, hang_up):
         await sent(db, talk)
-        assert seconds - 10 < await left(db) <= seconds
         await pause_ends(db)
         await jobs(db, studio, 1)
+    assert pauses_told(caplog) == [30, 60, 60, 30]
 
 
 async def test_a_trial_that_succeeds_lets_all_others_go(
@@ -111,7 +111,7 @@ async def test_a_trial_that_has_nothing_to_send_leaves_it_to_the_next(
 
 
 async def test_what_was_sent_before_the_pause_neither_lengthens_nor_ends_it(
-    db: Database, studio: UUID
+    db: Database, studio: UUID, caplog: pytest.LogCaptureFixture
 ) -> None:
     fails = asyncio.Event()
 
@@ -127,7 +127,7 @@ async def test_what_was_sent_before_the_pause_neither_lengthens_nor_ends_it(
     assert len(server.requests) == 12
     room = await room_of(db)
     assert (room.failures, room.pauses) == (12, 1)
-    assert await left(db) <= 30
+    assert set(pauses_told(caplog)) == {30}
     assert not await health.restore(db, "fal", trial=False)
     await pause_ends(db)
     assert not await health.fail_submit(db, "fal", most=5, trial=False)
@@ -141,7 +141,14 @@ async def test_a_new_pause_outlives_a_trial_that_succeeds_meanwhile(db: Database
     await health.pause(db, "fal", seconds=40, longest=40, **told)
     assert not await health.restore(db, "fal", trial=True)
     assert await health.pause(db, "fal", seconds=5, longest=5, **told) is None
-    assert 35 < await left(db) <= 40
+    assert (await room_of(db)).paused
+
+
+async def test_only_what_the_trial_meets_doubles_a_pause(db: Database) -> None:
+    told = {"seconds": 60, "longest": 1800, "code": "provider_auth", "message": "bad key"}
+    for trial, seconds in ((False, 60), (False, 60), (True, 120), (True, 240)):
+        assert await health.pause(db, "fal", trial=trial, **told) == seconds
+        await pause_ends(db)
 
 
 async def test_a_start_tries_every_provider_at_once_with_the_jobs_that_wait_for_it(

@@ -1,6 +1,7 @@
 """service/turns.py: no provider takes places from another, and a slow one is asked slowly."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -142,6 +143,7 @@ def test_all_the_requests_of_one_poll_fit_into_its_lease() -> None:
 async def test_after_five_polls_that_fail_in_a_row_one_job_is_asked_at_a_time(
     db: Database, studio: UUID, asker: Asker, talk: Talk, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     await due_jobs(db, studio, 5)
     async with serving(talk) as server:
         sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker)
@@ -157,6 +159,7 @@ async def test_after_five_polls_that_fail_in_a_row_one_job_is_asked_at_a_time(
     async with serving(RUNNING) as server:
         await one_look(sweeper_of(db, {"fal": provider(server.origin)}, asker))
         assert len(server.requests) == 1
+        assert "provider fal answers polls again" in caplog.text
         await one_look(sweeper_of(db, {"fal": provider(server.origin)}, asker))
         assert len(server.requests) == 5, "one answer is enough"
     assert not slow(await room_of(db))

@@ -60,8 +60,8 @@ async def pause(
     trial: bool = False,
 ) -> float | None:
     """Pauses it: `seconds`, doubled each time that the job that was tried (`trial`) meets the same
-    `code` again, `longest` at most. Returns for how many seconds it now is; None: for longer
-    already, and for another reason."""
+    `code` again, `longest` at most. Returns for how many seconds it now is; None: for as long, to
+    a second, it was already."""
     row = await db.row("pause_provider", provider, seconds, longest, code, message, trial)
     return None if row is None else float(row["seconds"])
 

@@ -13,7 +13,7 @@ returning ask_failures;
 
 -- name: pause_provider
 -- Nothing is submitted to it for $2 seconds; then one job is tried. Where that one ($6) meets the
--- same again the pause is doubled, up to $3 seconds. Empty: it is paused for longer than that.
+-- same again the pause is doubled, up to $3 seconds. Empty: it is paused for as long as that.
 with clock as materialized (select now() as at),
 paused as (
     insert into provider_health as health
@@ -29,7 +29,8 @@ paused as (
                null::timestamptz, excluded.code, excluded.message
         from (select case when $6::boolean and health.code = excluded.code
                      then least(health.pauses, 20) else 0 end as pauses) as earlier)
-    where $6::boolean or health.paused_until is null or health.paused_until < excluded.paused_until
+    where $6::boolean or health.paused_until is null
+        or health.paused_until < excluded.paused_until - interval '1 second'
     returning paused_until
 )
 select extract(epoch from paused.paused_until - clock.at)::double precision as seconds
