@@ -48,6 +48,7 @@ def _shown(room: Room, configured: bool, most: int | None) -> dict[str, Any]:
         "in_flight": room.in_flight,
         "most_in_flight": most,
         "queued": room.queued,
+        "silent_since": moment(room.silent_since),
     }
 
 

@@ -29,6 +29,7 @@ FAL_OK = {
     "in_flight": 0,
     "most_in_flight": 20,
     "queued": 0,
+    "silent_since": None,
 }
 
 
@@ -99,6 +100,16 @@ async def test_a_provider_whose_polls_fail_is_slow(web: httpx.AsyncClient, db: D
         await health.fail_ask(db, "fal")
     fal = (await listed(web))["fal"]
     assert (fal["state"], fal["message"]) == ("slow", "5 polls in a row failed")
+
+
+async def test_it_says_since_when_one_no_longer_calls_back(
+    web: httpx.AsyncClient, db: Database
+) -> None:
+    await db.pool.execute(
+        "insert into provider_health (provider, silent_since) values ('fal', '2026-01-31T12:00Z')"
+    )
+    fal = (await listed(web))["fal"]
+    assert (fal["state"], fal["silent_since"]) == ("ok", "2026-01-31T12:00:00Z")
 
 
 async def test_it_needs_read_or_operate_and_knows_its_query(
