@@ -17,8 +17,9 @@ from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
 from service.health import Health
+from service.inbox import Inbox
 from service.inquiry import Inquiry, request_seconds
-from service.loop import every
+from service.loop import Worker, every
 from service.metrics import Metrics
 from service.news import News
 from service.opening import opened_database, patiently
@@ -39,6 +40,7 @@ from service.sweep import Patience, Sweeper
 from service.tokens import Tokens, key_name
 from service.turns import Limits, Turns
 from service.vault import Vault
+from service.waiting import Waiting
 from service.wakes import Wakes
 from service.web.app import App
 from service.web.callbacks import Door
@@ -48,6 +50,7 @@ log = logging.getLogger(__name__)
 KEYS_FETCH_SECONDS = 10.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
+INBOX_SECONDS = 60.0
 START_PATIENCE_SECONDS = 60.0  # machines come up in any order
 
 
@@ -65,15 +68,23 @@ class Service:
     placer: Placer
     probe: Probe
     listener: Listener
+    waiting: Waiting
 
     @property
-    def workers(self) -> tuple[Submitter, Sweeper, Delivering, Placer, Listener]:
+    def workers(self) -> tuple[Worker, ...]:
         """Who works in the background."""
-        return self.submitter, self.sweeper, self.delivering, self.placer, self.listener
+        return (
+            *(self.submitter, self.sweeper, self.delivering, self.placer, self.listener),
+            self.waiting,
+        )
 
     def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The background work, until `stop` is set."""
-        return [every(LOOK_SECONDS, worker.step, worker.wake, stop) for worker in self.workers]
+        pauses = [INBOX_SECONDS if one is self.waiting else LOOK_SECONDS for one in self.workers]
+        return [
+            every(pause, worker.step, worker.wake, stop)
+            for pause, worker in zip(pauses, self.workers, strict=True)
+        ]
 
     async def finish(self, loops: Sequence[asyncio.Task[None]]) -> None:
         """Ends the `loops` (their `stop` is set) and lets what is under way end: POSTs until their
@@ -111,11 +122,14 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
         vault = Vault(at_rest, catalog.secret_fields())
         await patiently(lambda: health.try_all(db), START_PATIENCE_SECONDS, stop)
+        keys = signing_keys(configured)
+        inbox = Inbox(db, configured, keys, wakes.moved, vault)
+        waiting = Waiting(db, inbox, wake=asyncio.Event())
         submitter, sweeper = _senders(
-            settings, db, configured, catalog, tokens, asker, wakes, vault
+            settings, db, configured, catalog, tokens, asker, wakes, vault, waiting
         )
         echo = Echo(secrets)
-        receiver = Receiver(db, configured, tokens, _keys(configured), wakes.moved, vault, echo)
+        receiver = Receiver(db, configured, tokens, keys, wakes.moved, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
         creator = _creator(settings, db, configured, catalog, guard, vault)
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
@@ -132,6 +146,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             sweeper=sweeper,
             delivering=Delivering(db, at_rest, client, wake=wakes.deliver, tally=wakes.tally),
             placer=Placer(db, wake=wakes.place),
+            waiting=waiting,
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )
@@ -191,6 +206,7 @@ def _senders(
     asker: http.Asker,
     wakes: Wakes,
     vault: Vault,
+    waiting: Waiting,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
     seen = Health(db, wakes.tally)
@@ -211,6 +227,7 @@ def _senders(
         wakes.moved,
         wake=wakes.submit,
         most=settings.callboard_in_flight,
+        accepted=waiting.accepted,
         vault=vault,
     )
     sweeper = Sweeper(
@@ -228,7 +245,9 @@ def _senders(
     return submitter, sweeper
 
 
-def _keys(configured: dict[str, Provider]) -> dict[str, Keys]:
+def signing_keys(configured: Mapping[str, Provider]) -> dict[str, Keys]:
+    """Where the signatures of these providers' callbacks are checked."""
+
     async def fetch(url: str) -> bytes:
         return await http.fetch(url, total=KEYS_FETCH_SECONDS)
 

@@ -4,13 +4,23 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from service.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 LONGEST_PAUSE_SECONDS = 1.0  # what waits to be stored is lost if we die first
+
+
+class Worker(Protocol):
+    """Somebody at work in the background, step by step."""
+
+    wake: asyncio.Event
+
+    async def step(self) -> bool:
+        """One step; whether there is more to do at once."""
+        ...
 
 
 def jittered(seconds: float) -> float:

@@ -24,6 +24,7 @@ from service.errors import (
 )
 from service.gather import Full, Gather
 from service.ids import bucket_of, new_id
+from service.inbox import Inbox, waiting
 from service.providers import Provider, Report, Signed, Trust
 from service.signature import Freshness, Keys, verify_many
 from service.store import jobs
@@ -95,6 +96,7 @@ class Receiver:
         self._moved = moved
         self._vault = vault
         self._echo = echo
+        self._inbox = Inbox(db, providers, keys, moved, vault)
         self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=MOST_WAITING)
         self._checks = {
             name: self._checker(providers[name], provider_keys)
@@ -132,7 +134,7 @@ class Receiver:
         except (KeysAway, DatabaseAway, Full):
             return AWAY
         if token is None:
-            return await self._keep(call, None, verdict="ignored", reason="unknown_job")
+            return await self._wait(provider, call, report.provider_id)
         return await self._apply(provider, call, token, report, reason)
 
     async def refuse(self, call: Call, *, reason: str, status: int) -> Answer:
@@ -220,6 +222,14 @@ class Receiver:
             call=_kept(call, callback_id, verdict=verdict, reason=reason),
         )
         return AWAY if await self._store(move) is None else ANSWERS[verdict]
+
+    async def _wait(self, provider: Provider, call: Call, provider_id: str | None) -> Answer:
+        """Keeps a call for whose id there is no job yet, and looks again: one may have come before
+        this was stored, and its submitter did not see it then."""
+        kept = _kept(call, new_id(), verdict="ignored", reason="unknown_job")
+        if await self._store(waiting(kept, provider_id)) is None:
+            return AWAY
+        return ANSWERS[await self._inbox.verdict_now(provider, kept.id, provider_id)]
 
     async def _store(self, move: Move) -> Outcome | None:
         """What became of the move once it is committed; None where it could not be stored."""

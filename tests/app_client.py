@@ -17,6 +17,7 @@ from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
 from service.http import Asker
+from service.inbox import Inbox
 from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.news import News
@@ -59,8 +60,22 @@ def receiver(
     db: Database, providers: Mapping[str, Provider], vault: Vault = NO_SECRETS
 ) -> Receiver:
     """The receiver of these providers; fal's key set is the tests' own."""
-    keys = {"fal": Keys("https://keys.example", signing.key_set)} if "fal" in providers else {}
+    keys = keys_of(providers)
     return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None, vault, ECHO)
+
+
+def keys_of(providers: Mapping[str, Provider]) -> dict[str, Keys]:
+    """fal's signing keys, where it is among them."""
+    return {"fal": Keys("https://keys.example", signing.key_set)} if "fal" in providers else {}
+
+
+def inbox(
+    db: Database, providers: Mapping[str, Provider], keys: Mapping[str, Keys] | None = None
+) -> Inbox:
+    """Their stored calls."""
+    vault = Vault(AtRest(SECRETS), CATALOG.secret_fields())
+    checked = keys_of(providers) if keys is None else keys
+    return Inbox(db, providers, checked, lambda outcomes: None, vault)
 
 
 def creator(

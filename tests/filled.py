@@ -47,10 +47,16 @@ left_to_do as (
     from n where n > 30000
 ),
 called as (
-    insert into callbacks (id, provider, job_id, attempt, received_at, verdict, address, headers,
-                           body)
-    select gen_random_uuid(), 'fal', id, 1, at, 'accepted', '192.0.2.7', '{{}}', '{{}}'
-    from n where n <= 30000
+    insert into callbacks (id, provider, job_id, attempt, received_at, verdict, reason, address,
+                           headers, body, provider_id)
+    select {ID.format("'call' || n")}, 'fal', id, 1, at, 'accepted', null, '192.0.2.7',
+           '{{}}'::json, '{{}}'::bytea, null from n where n <= 30000
+    union all -- a call in a hundred is refused, and a few wait for their job
+    select {ID.format("'refused' || n")}, 'fal', case when n % 200 = 0 then id end, null, at,
+           'refused', 'expired', '192.0.2.7', '{{}}', '{{}}', null from n where n % 100 = 0
+    union all
+    select {ID.format("'waiting' || n")}, 'fal', null, null, at, 'ignored', 'unknown_job',
+           '192.0.2.7', '{{}}', '{{}}', 'req-of-nobody-' || n from n where n % 2000 = 0
 ),
 asked as (
     insert into polls (job_id, id, attempt, at, duration_ms, said)

@@ -45,6 +45,12 @@ async def make_app(db: Database, *, name: str = "studio", key: str = "cb_" + "k"
     )
 
 
+async def app_of(db: Database, job_id: UUID) -> UUID:
+    """The app whose job it is."""
+    found: UUID = (await job_row(db, job_id))["app_id"]
+    return found
+
+
 async def make_job(
     db: Database, app_id: UUID, state: State = S.QUEUED, *, provider_id: str = "req-1", **more: Any
 ) -> UUID:

@@ -17,16 +17,21 @@ async def key_set(url: str) -> bytes:
 
 
 def headers(
-    body: bytes, *, at: int | None = None, key: SigningKey = KEY, request_id: str | None = None
+    body: bytes,
+    *,
+    at: int | None = None,
+    key: SigningKey = KEY,
+    request_id: str | None = None,
+    user_id: str = "user-42",
 ) -> dict[str, str]:
     """fal's four signature headers, and the content type; the body's request id unless given."""
     request_id = request_id or json.loads(body)["request_id"]
     timestamp = str(int(time.time()) if at is None else at)
-    message = "\n".join([request_id, "user-42", timestamp, sha256(body).hexdigest()])
+    message = "\n".join([request_id, user_id, timestamp, sha256(body).hexdigest()])
     return {
         "content-type": "application/json",
         "x-fal-webhook-request-id": request_id,
-        "x-fal-webhook-user-id": "user-42",
+        "x-fal-webhook-user-id": user_id,
         "x-fal-webhook-timestamp": timestamp,
         "x-fal-webhook-signature": key.sign(message.encode()).signature.hex(),
     }

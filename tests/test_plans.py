@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import filled
 import pytest
-from filled import APP
+from filled import APP, OTHER_APP
 
 from service.database import load_queries, migrate
 
@@ -24,6 +24,7 @@ SOON, LATER = (f"'{(1700000000000 + n * 1000) << 80:032x}'" for n in (200, 1000)
 NOBODY = "00000000-0000-7000-8000-000000000009"
 JOB = f"'{NOBODY}'"
 NONE = ["null"] * 5
+CALLS = [FIRST, LAST, "4096"]
 # What each is run with, as SQL.
 RUNS: dict[str, list[str]] = {
     "find_key": ["sha256('7')"],
@@ -40,6 +41,22 @@ RUNS: dict[str, list[str]] = {
     "list_all_jobs": [FIRST, LAST, *NONE, "51"],
     "list_open_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "true", "51"],
     "list_open_jobs of every app": ["null", FIRST, LAST, *NONE, "false", "51"],
+    "get_callback": [JOB],
+    "list_callbacks": [*CALLS, "null", "null", "null", "51"],
+    "list_callbacks of a verdict": [*CALLS, "'fal'", "'accepted'", "null", "51"],
+    "list_unwelcome_callbacks": [*CALLS, "null", "'refused'", "null", "51"],
+    "list_unwelcome_callbacks of a reason": [*CALLS, "null", "null", "'unknown_job'", "51"],
+    "list_callbacks_of_job": [*CALLS, "null", "null", "null", "51", JOB, f"'{APP}'"],
+    "list_callbacks_of_app": [*CALLS, "null", "null", "null", "51", f"'{APP}'"],
+    "list_callbacks_of_app of few": [*CALLS, "null", "null", "null", "51", f"'{OTHER_APP}'"],
+    "list_callbacks_of_app of nobody": [*CALLS, "null", "null", "null", "51", JOB],
+    "list_unwelcome_callbacks_of_app": [*CALLS, "null", "'refused'", "null", "51", f"'{APP}'"],
+    "find_meant": ["'fal'", "'req-5'", JOB, "1"],
+    "waiting_callbacks": ["'fal'", "'req-of-nobody-2000'", "100"],
+    "callbacks_whose_job_came": ["100"],
+    "forget_callbacks": ["604800", "500"],
+    "refusals_of_open_jobs": ["3600"],
+    "find_attempt": ["'fal'", "'req-5'"],
     "list_subscriptions": [f"'{APP}'", FIRST, "51"],
     "claim_submits": ["60", "'{fal,relay}'", "'{32,1}'", "'{20,null}'"],
     "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],

@@ -179,10 +179,14 @@ kept as (
     select callback_id, provider, job_id, attempt, clock.at, verdict, reason, address,
            headers::json, body, case when job_id is null then provider_id end
     from judged, clock where callback_id is not null
-    on conflict (id) do nothing
+    on conflict (id) do update -- it came before its job, and waited for it
+        set verdict = excluded.verdict, reason = excluded.reason, job_id = excluded.job_id,
+            attempt = excluded.attempt, body = excluded.body
+        where callbacks.verdict = 'ignored' and callbacks.reason = 'unknown_job'
+          and excluded.job_id is not null
 )
-select judged.verdict, judged.reason, judged.moves as moved, coalesce(moved.state, judged.state) as state,
-       moved.version, judged.state as was,
+select judged.verdict, judged.reason, judged.moves as moved,
+       coalesce(moved.state, judged.state) as state, moved.version, judged.state as was,
        exists (select from staged where staged.job_id = judged.job_id) as staged,
        coalesce(judged.canceling, false) as canceling
 from judged left join moved on moved.id = judged.job_id order by judged.n;
