@@ -15,6 +15,7 @@ from service.database import Database
 from service.deliver import Delivering
 from service.echo import Echo
 from service.encryption import AtRest
+from service.forget import Forgetting
 from service.guard import Guard
 from service.health import Health
 from service.inbox import Inbox
@@ -69,18 +70,20 @@ class Service:
     probe: Probe
     listener: Listener
     waiting: Waiting
+    forgetting: Forgetting
 
     @property
     def workers(self) -> tuple[Worker, ...]:
         """Who works in the background."""
         return (
             *(self.submitter, self.sweeper, self.delivering, self.placer, self.listener),
-            self.waiting,
+            *(self.waiting, self.forgetting),
         )
 
     def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         """The background work, until `stop` is set."""
-        pauses = [INBOX_SECONDS if one is self.waiting else LOOK_SECONDS for one in self.workers]
+        seldom = (self.waiting, self.forgetting)
+        pauses = [INBOX_SECONDS if one in seldom else LOOK_SECONDS for one in self.workers]
         return [
             every(pause, worker.step, worker.wake, stop)
             for pause, worker in zip(pauses, self.workers, strict=True)
@@ -134,7 +137,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         creator = _creator(settings, db, configured, catalog, guard, vault)
         state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
-        state["metrics"] = Metrics(db, wakes.tally, queues=receiver.queues)
+        state["metrics"] = Metrics(db, wakes.tally, alarm=receiver.alarm, queues=receiver.queues)
         state["most_in_flight"] = settings.callboard_in_flight
         app = App(Door(receiver), state | {"probe": probe})
         yield Service(
@@ -147,6 +150,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             delivering=Delivering(db, at_rest, client, wake=wakes.deliver, tally=wakes.tally),
             placer=Placer(db, wake=wakes.place),
             waiting=waiting,
+            forgetting=Forgetting(db, wake=asyncio.Event()),
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from service.alarm import Alarm
 from service.store.gauges import COUNTED, Backlog, Gauges, Manner, Risk, Work
 from service.tally import Tally
 
@@ -54,6 +55,23 @@ def counted(tally: Tally) -> Iterator[Metric]:
         "Events sent to subscribers, by what became of the delivery.",
         ("outcome",),
         [((outcome,), n) for outcome, n in tally.tries.items()],
+    )
+
+
+def refused(alarm: Alarm) -> Iterator[Metric]:
+    """What of the calls that were not taken nobody kept, and what open jobs may have missed."""
+    labels = ("provider", "reason")
+    yield _counter(
+        "callbacks_dropped",
+        "Calls that were not taken, and that were too many to be kept.",
+        labels,
+        alarm.dropped.items(),
+    )
+    yield _counter(
+        "callbacks_missed",
+        "Calls about open jobs that were not taken.",
+        labels,
+        alarm.of_open_jobs.items(),
     )
 
 

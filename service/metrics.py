@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
+from service.alarm import Alarm
 from service.database import Database
 from service.errors import DatabaseAway
-from service.families import counted, measured, process
+from service.families import counted, measured, process, refused
 from service.store import gauges
 from service.store.gauges import Gauges
 from service.tally import Tally
@@ -35,11 +36,13 @@ class Metrics:
         db: Database,
         tally: Tally,
         *,
+        alarm: Alarm | None = None,
         queues: Callable[[], Mapping[str, int]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._db = db
         self._tally = tally
+        self._alarm = alarm or Alarm()
         self._queues = queues
         self._clock = clock
         self._reading = asyncio.Lock()
@@ -76,6 +79,7 @@ class Metrics:
         """What the registry asks of a collector (prometheus.github.io/client_python/collector/)."""
         yield from process(self._queues(), database_up=self._gauges is not None)
         yield from counted(self._tally)
+        yield from refused(self._alarm)
         if self._gauges is not None:
             yield from measured(self._gauges)
 

@@ -8,11 +8,13 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from service import jsontext
 from service.database import Database
+from service.diagnosis import Diagnosis, Refusal, without_token
 from service.echo import Echo
 from service.errors import (
     CallbackRefused,
@@ -25,6 +27,7 @@ from service.errors import (
 from service.gather import Full, Gather
 from service.ids import bucket_of, new_id
 from service.inbox import Inbox, waiting
+from service.job import OPEN
 from service.providers import Provider, Report, Signed, Trust
 from service.signature import Freshness, Keys, verify_many
 from service.store import jobs
@@ -74,6 +77,7 @@ ANSWERS = {
     "refused": REFUSED,
     "unreadable": Answer(status=400),
 }
+ANSWERS_FOR = {"keys_away": AWAY, "wrong_type": Answer(status=415)}
 
 
 class Receiver:
@@ -89,6 +93,9 @@ class Receiver:
         moved: Callable[[Sequence[Outcome]], None],
         vault: Vault = NO_SECRETS,
         echo: Echo | None = None,
+        *,
+        diagnosis: Diagnosis | None = None,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._db = db
         self._providers = providers
@@ -96,8 +103,10 @@ class Receiver:
         self._moved = moved
         self._vault = vault
         self._echo = echo
+        self._diagnosis = diagnosis or Diagnosis(db, vault)
+        self.alarm = self._diagnosis.alarm
         self._inbox = Inbox(db, providers, keys, moved, vault)
-        self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=MOST_WAITING)
+        self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=most_waiting)
         self._checks = {
             name: self._checker(providers[name], provider_keys)
             for name, provider_keys in keys.items()
@@ -131,7 +140,9 @@ class Receiver:
             return await self._keep(call, token, verdict="refused", reason=fault.reason)
         except CallbackUnreadable as fault:
             return await self._keep(call, token, verdict="unreadable", reason=fault.reason)
-        except (KeysAway, DatabaseAway, Full):
+        except KeysAway:
+            return await self._keep(call, token, verdict="refused", reason="keys_away")
+        except (DatabaseAway, Full):
             return AWAY
         if token is None:
             return await self._wait(provider, call, report.provider_id)
@@ -141,7 +152,10 @@ class Receiver:
         """Keeps a call that was refused before it was read (too large, wrong type)."""
         if call.provider not in self._providers:
             return REFUSED
-        kept = await self._keep(call, None, verdict="unreadable", reason=reason)
+        token = None
+        with suppress(TokenRefused):
+            token = self._tokens.read(call.token, provider=call.provider, now=time.time())
+        kept = await self._keep(call, token, verdict="unreadable", reason=reason)
         return kept if kept is AWAY else Answer(status=status)
 
     def _echoed(self, call: Call) -> str | None:
@@ -175,7 +189,7 @@ class Receiver:
         stored = None
         if token is not None and token.sealed:
             stored = await jobs.secrets_of(self._db, token.job_id)
-        body = self._vault.cleared(call.provider, call.body, stored)
+        body = self._vault.cleared(call.provider, without_token(call.body, call.token), stored)
         return call if body is call.body else replace(call, body=body)
 
     def _checker(self, provider: Provider, keys: Keys) -> Gather[Signed, Checked]:
@@ -204,24 +218,36 @@ class Receiver:
             call=_kept(call, new_id(bucket_of(token.job_id)), reason=reason),
         )
         outcome = await self._store(move)
-        return AWAY if outcome is None else ANSWERS[outcome.verdict]
+        if outcome is None:
+            return AWAY
+        if outcome.verdict == "refused" and outcome.state in OPEN:
+            why = outcome.reason or ""
+            self.alarm.sound(provider.name, token.job_id, verdict="refused", reason=why)
+        return ANSWERS[outcome.verdict]
 
     async def _keep(
         self, call: Call, token: CallbackToken | None, *, verdict: str, reason: str
     ) -> Answer:
-        callback_id = new_id(bucket_of(token.job_id) if token else None)
+        """Keeps a call that is not taken, with why, unless there are too many such."""
+        provider = self._providers[call.provider]
+        refusal = Refusal(
+            provider=provider,
+            given=call.token,
+            token=token,
+            trusted=token is not None or _is_shared(provider, call),
+            headers=call.headers,
+            body=call.body,
+            address=call.address,
+            verdict=verdict,
+            reason=reason,
+        )
         try:
-            call = await self._cleared(call, token)
+            move = await self._diagnosis.move(refusal)
         except DatabaseAway:
             return AWAY
-        move = Move(
-            job_id=token.job_id if token else None,
-            attempt=token.attempt if token else None,
-            source="callback",
-            event_id=callback_id,
-            call=_kept(call, callback_id, verdict=verdict, reason=reason),
-        )
-        return AWAY if await self._store(move) is None else ANSWERS[verdict]
+        if move is not None and await self._store(move) is None:
+            return AWAY
+        return ANSWERS_FOR.get(reason) or ANSWERS[verdict]
 
     async def _wait(self, provider: Provider, call: Call, provider_id: str | None) -> Answer:
         """Keeps a call for whose id there is no job yet, and looks again: one may have come before

@@ -8,9 +8,11 @@ says whether the job's input holds a secret, so that for all others nobody needs
 import math
 import re
 import struct
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
+from urllib.parse import unquote
 from uuid import UUID
 
 from itsdangerous import Signer
@@ -115,3 +117,16 @@ def _why_misspelled(token: str) -> str:
     if token.count(".") == 2 and token.isascii() and len(signature) < _SIGNATURE_CHARACTERS:
         return "truncated"
     return "malformed"
+
+
+def claimed(token: str) -> tuple[UUID, int] | None:
+    """The job and attempt that a token names, be it signed or not: for the operator's eyes, and
+    nothing may be done on it. None where it names none."""
+    parts = unquote(unquote(token)).split(".")  # escaped once and again, it may still be read
+    if len(parts) != 3:
+        return None
+    try:
+        job, attempt, _, _ = _PAYLOAD.unpack(urlsafe_b64decode(f"{parts[1]}=="))
+    except (struct.error, ValueError):
+        return None
+    return (UUID(bytes=job), attempt) if 1 <= attempt < 2**31 else None

@@ -17,6 +17,7 @@ from service.errors import CallbackUnreadable
 from service.providers import Reply
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+_JSON_TYPE = re.compile(r"(?:application|text)/(?:[\w.\-]+\+)?json")
 _ID = re.compile(r"[A-Za-z0-9][\x21-\x7e]{0,199}")
 _AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _MOST = 10**12
@@ -62,6 +63,16 @@ def call_in(body: bytes) -> dict[str, Any]:
     if isinstance(value, str) and object_in(value.encode(errors="replace")):
         raise CallbackUnreadable("double_encoded", "the body is JSON inside a JSON string")
     raise CallbackUnreadable("malformed", "the body is not a JSON object")
+
+
+def is_json_type(headers: Mapping[str, str]) -> bool:
+    """Whether a call says that it is JSON, or does not say what it is (octet-stream is any bytes,
+    RFC 2046 §4.5.1); header names are lower case."""
+    told = headers.get("content-type", "")
+    if told == "application/json":
+        return True
+    kind = told.partition(";")[0].strip().lower()
+    return kind in ("", "application/octet-stream") or _JSON_TYPE.fullmatch(kind) is not None
 
 
 def id_in(value: Any) -> str | None:

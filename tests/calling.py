@@ -14,6 +14,7 @@ from scene import SECRETS
 
 from service.catalog import Catalog
 from service.database import Database
+from service.diagnosis import Diagnosis
 from service.encryption import AtRest
 from service.providers import Provider
 from service.receive import Call, Receiver
@@ -45,11 +46,15 @@ def receiver(
     db: Database,
     *providers: Provider,
     keys: Mapping[str, Keys] | None = None,
+    diagnosis: Diagnosis | None = None,
+    **more: Any,
 ) -> Receiver:
     """The door of these providers (fal where none is given)."""
     by_name = {one.name: one for one in providers or (fal_provider(),)}
     keys = keys_of(by_name) if keys is None else keys
-    return Receiver(db, by_name, TOKENS, keys, lambda outcomes: None, VAULT)
+    return Receiver(
+        db, by_name, TOKENS, keys, lambda outcomes: None, VAULT, diagnosis=diagnosis, **more
+    )
 
 
 def waiting(db: Database, *providers: Provider, keys: Mapping[str, Keys] | None = None) -> Waiting:

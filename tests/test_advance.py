@@ -177,7 +177,7 @@ async def test_a_hint_makes_the_poll_due_at_once_and_proves_that_the_provider_ha
         (State.SUBMITTING, "submitted"),
         (State.EXPIRED, "expired"),
     ):
-        job = await make_job(db, app, was)
+        job = await make_job(db, app, was, provider_id=f"req-{was}")
         outcome = await move(
             db,
             job,
@@ -186,7 +186,7 @@ async def test_a_hint_makes_the_poll_due_at_once_and_proves_that_the_provider_ha
             ask=True,
             task="poll",
             due_in=0.0,
-            provider_id="req-1",
+            provider_id=f"req-{was}",
             call=call(job),
         )
         assert outcome.verdict == "hint"

@@ -56,6 +56,7 @@ class Tried:
     has ended."""
 
     id: UUID
+    provider_id: str
     start: State
     sealed: bool
     spared: bool
@@ -105,10 +106,10 @@ class Fuzz:
             start, sealed = STARTS[number % len(STARTS)], number % 3 == 0
             more: dict[str, Any] = {"secrets": held} if sealed else {}
             name = self.provider.name
-            job = await make_job(
-                self.db, app_id, start, provider=name, provider_id=PROVIDER_ID, **more
-            )
-            return Tried(id=job, start=start, sealed=sealed, spared=number % 7 > 0)
+            known = f"{PROVIDER_ID}-{self.key}-{number}"
+            job = await make_job(self.db, app_id, start, provider=name, provider_id=known, **more)
+            spared = number % 7 > 0
+            return Tried(id=job, provider_id=known, start=start, sealed=sealed, spared=spared)
 
         self.jobs = await all_of(made(number) for number in range(JOBS))
 
@@ -145,7 +146,7 @@ class Fuzz:
         """A good callback, or a poll where that is only a hint, ends every job that is left."""
         shown = await self.shown()
         left = [job for job in self.jobs if shown[job.id]["state"] not in VERDICTS]
-        known = {job.id: shown[job.id]["provider_id"] or PROVIDER_ID for job in self.jobs}
+        known = {job.id: shown[job.id]["provider_id"] or job.provider_id for job in self.jobs}
         statuses = await all_of(self._good(job, known[job.id]) for job in self.jobs)
         assert set(statuses) == {200}
         if self.provider.callbacks is Trust.HINT:
@@ -160,8 +161,9 @@ class Fuzz:
         body = self._bodies.body()
         spared = not self._ends(body)
         job = self.draws.choice([job for job in self.jobs if job.spared is spared])
+        body = body.replace(PROVIDER_ID.encode(), job.provider_id.encode())
         job.bodies.append(body)
-        headers = self._headers(body, PROVIDER_ID)
+        headers = self._headers(body, job.provider_id)
         if self.draws.random() < 0.2:
             headers["content-type"] = self._bodies.content_type()
         if self.draws.random() < 0.05:
@@ -171,7 +173,7 @@ class Fuzz:
         except Exception as fault:
             fault.add_note(f"the body began {body[:200]!r}")
             raise
-        assert status in (200, 400, 401), body[:200]
+        assert status in (200, 400, 401, 415), body[:200]
         return status
 
     def _ends(self, body: bytes) -> bool:

@@ -26,6 +26,7 @@ REASONS = {
     "no_token",
 }
 AT_ONCE = 100
+STATES = (State.SUBMITTING, State.SUBMITTED, State.RUNNING, State.EXPIRED)
 
 
 def reason(mutant: Mutant) -> str | None:
@@ -55,11 +56,11 @@ def query(draws: random.Random, token: str) -> bytes:
     return b"token=" + (token if plain else quote(token, safe="")).encode()
 
 
-async def knocked(door: App, mutant: Mutant, spelled: bytes) -> int:
+async def knocked(door: App, mutant: Mutant, spelled: bytes, provider_id: str = PROVIDER_ID) -> int:
     """The status of the answer to a good callback under this token."""
     answer = await spoken(
         door,
-        [good(mutant.provider, PROVIDER_ID)],
+        [good(mutant.provider, provider_id)],
         path=f"/callbacks/{mutant.provider}",
         query=spelled,
         headers={"content-type": "application/json"},
@@ -78,9 +79,9 @@ async def test_ten_thousand_of_them_at_the_door_are_401_and_nothing_moves(db: Da
     providers = (fal_provider(fal_trust="token"), relay_provider(relay_trust="token"))
     app = await make_app(db)
     jobs = [
-        await make_job(db, app, state, provider=provider.name, provider_id=PROVIDER_ID)
+        await make_job(db, app, state, provider=provider.name, provider_id=f"{PROVIDER_ID}-{state}")
         for provider in providers
-        for state in (State.SUBMITTING, State.SUBMITTED, State.RUNNING, State.EXPIRED)
+        for state in STATES
     ]
     making = app_client.creator(db, providers={one.name: one for one in providers})
     door = app_client.app(db, making)
@@ -95,8 +96,10 @@ async def test_ten_thousand_of_them_at_the_door_are_401_and_nothing_moves(db: Da
             for mutant, status in zip(mutants, answers, strict=True):
                 assert status == 401, mutant
     assert await standing(db) == before
-    for job, provider in zip(jobs, (one.name for one in providers for _ in range(4)), strict=True):
+    stand = [(one.name, state) for one in providers for state in STATES]
+    for job, (provider, state) in zip(jobs, stand, strict=True):
         until = time.time() + 60
         token = TOKENS.make(provider=provider, job_id=job, attempt=1, expires_at=until)
         sound = Mutant(token=token, provider=provider, kind="none: it is good")
-        assert await knocked(door, sound, f"token={token}".encode()) == 200
+        known = f"{PROVIDER_ID}-{state}"
+        assert await knocked(door, sound, f"token={token}".encode(), known) == 200

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.web import (
     acts,
+    inbox,
     jobs,
     metrics,
     models,
@@ -43,6 +44,8 @@ ROUTES = [
     Route("/v1/jobs/{id}/rerun", acts.rerun, methods=["POST"]),
     Route("/v1/jobs/{id}/resolve", acts.resolve, methods=["POST"]),
     Route("/v1/jobs/{id}/adopt", acts.adopt, methods=["POST"]),
+    Route("/v1/callbacks", inbox.page, methods=["GET"]),
+    Route("/v1/callbacks/{id}", inbox.show, methods=["GET"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
     Route("/v1/providers", providers.page, methods=["GET"]),

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
@@ -21,12 +20,12 @@ from service.store.access import Access
 from service.store.jobs import FIRST_ID, LAST_ID, Filter
 from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
 from service.web.answers import json_answer
+from service.web.bounds import cursor, id_at
 
 BODY_BYTES = 10 * 1024 * 1024
 LONGEST_WAIT_SECONDS = 50
 LOOK_SECONDS = 0.3
 MODEL_ID = r"^[A-Za-z0-9][\w.:@\-]*(/[A-Za-z0-9][\w.:@\-]*)*$"  # it becomes part of an address
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILTERS = (
     *("state", "provider", "model", "reference", "stuck", "needs_action"),
     *("created_after", "created_before", "limit", "after"),
@@ -89,7 +88,7 @@ async def page(request: Request) -> Response:
     """An app's jobs, newest first; every app's for a key that sees them."""
     who = await need(request, "read", "operate")
     limit = page_limit(request)
-    rows = await jobs.page(request.state.db, _seen_by(who), _filter(request), limit + 1)
+    rows = await jobs.page(request.state.db, seen_by(who), _filter(request), limit + 1)
     return json_answer(page_of([document.of_job(row, shorten=True) for row in rows], limit))
 
 
@@ -115,7 +114,7 @@ async def timeline(request: Request) -> Response:
     return json_answer({"data": data, "next": None})
 
 
-def _seen_by(who: Access) -> UUID | None:
+def seen_by(who: Access) -> UUID | None:
     """The app whose jobs this key sees; None for all."""
     return who.sees
 
@@ -123,7 +122,7 @@ def _seen_by(who: Access) -> UUID | None:
 async def visible(request: Request, who: Access) -> Mapping[str, Any]:
     """The job in the path. Raises NotFound, where this key does not see it too."""
     row = await jobs.get(request.state.db, path_id(request, "job"))
-    if row is None or _seen_by(who) not in (None, row["app_id"]):
+    if row is None or seen_by(who) not in (None, row["app_id"]):
         raise NotFound("there is no such job", code="not_found")
     return row
 
@@ -235,28 +234,9 @@ def _filter(request: Request) -> Filter:
         metadata=metadata or None,
         stuck=query.get("stuck") == "true",
         needs_action=query.get("needs_action") == "true",
-        after=_id_at(query.get("created_after"), "created_after") or FIRST_ID,
+        after=id_at(query.get("created_after"), "created_after") or FIRST_ID,
         before=min(
-            _id_at(query.get("created_before"), "created_before") or LAST_ID,
-            _cursor(query.get("after")),
+            id_at(query.get("created_before"), "created_before") or LAST_ID,
+            cursor("job", query.get("after")),
         ),
     )
-
-
-def _cursor(text: str | None) -> UUID:
-    found = LAST_ID if text is None else ids.read("job", text)
-    if found is None:
-        raise field_fault("after", "must be the `next` of an earlier page")
-    return found
-
-
-def _id_at(text: str | None, field: str) -> UUID | None:
-    """The smallest id of that millisecond: ids sort by time, so a time is a bound on ids."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise field_fault(field, "must be a time as 2026-01-31T12:00:00Z") from None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    return UUID(int=max(0, (at - EPOCH) // timedelta(milliseconds=1)) << 80)

@@ -32,8 +32,14 @@ matched as materialized ( -- `attempts` as of the statement's start: enough for 
            coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
                or starts_with(attempts.disagreement::text, '{"now" : "' || item.now || '"'), false)
                as known,
-           coalesce(item.source = 'callback' and attempts.provider_id <> item.provider_id, false)
-               as foreign_id
+           coalesce(item.source = 'callback' and case
+               when attempts.provider_id is not null then attempts.provider_id <> item.provider_id
+               -- It may supply the id that we do not know yet, but not one that another has.
+               else exists (select from attempts as other join jobs on jobs.id = other.job_id
+                            where other.provider_id = item.provider_id
+                              and jobs.provider = item.provider
+                              and (other.job_id, other.number) <> (item.job_id, item.attempt))
+               end, false) as foreign_id
     from item left join locked on locked.id = item.job_id
     left join attempts on attempts.job_id = item.job_id and attempts.number = item.attempt
 ),

@@ -82,7 +82,7 @@ CASES = (
         misbehaviour={"forge": 1},
         learnt_by="callback",
         calls=(("forged", 401), ("true", 200)),
-        verdicts=("accepted",),
+        verdicts=("refused", "accepted"),
     ),
     Case(
         name="Genviral has no callbacks",

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import SecretStr
 
 from service import jsontext
-from service.errors import CallbackRefused
+from service.errors import CallbackRefused, CallbackUnreadable
 from service.providers import (
     Accepted,
     Attempt,
@@ -28,7 +28,7 @@ from service.providers import (
 from service.providers.fal import replies
 from service.providers.fal.refusals import refusal
 from service.settings import ProviderSettings, Secrets, Url
-from service.wire import Key, object_in, text_of
+from service.wire import Key, is_json_type, object_in, text_of
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _CLIMBS = re.compile(r"\.\.|%2e", re.IGNORECASE)
@@ -123,7 +123,9 @@ class Fal:
         return replies.read_cancel(reply)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes) -> Report:
-        """One terminal event; see `replies.read_call`."""
+        """One terminal event; see `replies.read_call`. fal sends application/json."""
+        if not is_json_type(headers):
+            raise CallbackUnreadable("wrong_type", "the body is said not to be JSON")
         report = replies.read_call(body)
         if headers.get("x-fal-webhook-request-id", report.provider_id) != report.provider_id:
             raise CallbackRefused("request_id_mismatch")
