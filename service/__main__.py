@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from service.commands import (
+    callbacks,
     config,
     failures,
     jobs,
@@ -29,6 +30,7 @@ app.command()(sandbox)
 app.command()(demo)
 app.command()(reconciliation.reconciliation)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(models.app, name="models")
 app.add_typer(providers.app, name="providers")
 app.add_typer(keys.app, name="keys")

@@ -31,6 +31,7 @@ from service.probe import Probe
 from service.providers import Provider, Trust
 from service.receive import Receiver
 from service.registration import Registration
+from service.replay import Replayer
 from service.settings import Settings
 from service.signature import Keys
 from service.silence import Listener
@@ -139,7 +140,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         state["metrics"] = Metrics(db, wakes.tally, alarm=receiver.alarm, queues=receiver.queues)
         state["most_in_flight"] = settings.callboard_in_flight
-        app = App(Door(receiver), state | {"probe": probe})
+        app = App(Door(receiver), state | {"probe": probe, "replayer": Replayer(db, inbox)})
         yield Service(
             settings=settings,
             db=db,

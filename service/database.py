@@ -116,6 +116,18 @@ class Database:
                     for name, values in calls
                 ]
 
+    async def rehearse(self, name: str, *values: Any) -> list[Row]:
+        """The rows that the query `name` would return; what it does is undone. Raises
+        StatementRefused too."""
+        with _told(name):
+            async with self._connection() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    return cast(list[Row], await connection.fetch(self.queries[name], *values))
+                finally:
+                    await transaction.rollback()
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
         """One of the pool. Whatever keeps us from getting one, the server is not there for us."""

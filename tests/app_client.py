@@ -26,6 +26,7 @@ from service.pace import Pace
 from service.probe import Probe
 from service.providers import Provider, fal, relay
 from service.receive import Receiver
+from service.replay import Replayer
 from service.signature import Keys
 from service.store import access
 from service.tokens import Tokens
@@ -123,6 +124,7 @@ def app(
     making = making or creator(db)
     acting = acting or parts(db, making.providers, Asker())
     state = {
+        "replayer": Replayer(db, inbox(db, making.providers)),
         "db": db,
         "guard": making.guard,
         "at_rest": AtRest(SECRETS),

@@ -127,13 +127,15 @@ async def test_the_commands_work_one_after_another(clone: Path, free_ports: dict
         raise
     assert out.count("\n==\n") == len(run) - 1, err
     parts = [part.strip() for part in out.split("\n==\n")]
-    ready, submitted, subscribed, checked, listed, told, acted = parts
+    ready, submitted, subscribed, checked, called, listed, told, acted = parts
     assert jsontext.loads(ready) == {"status": "ok"}, err
     job = jsontext.loads(submitted)
     assert (job["state"], job["learnt_by"]) == ("completed", "callback"), err
     assert jsontext.loads(subscribed)["secret"].startswith("whsec_")
     checks = {one["check"]: one["ok"] for one in jsontext.loads(checked)["checks"]}
     assert (checks["database"], checks["public_url"]) in ((True, True), (True, None)), err
+    assert job["id"] in called
+    assert f"would be duplicate\n{job['id']} stays completed" in called
     assert f"id             {job['id']}" in listed
     assert listed.endswith(job["outputs"][0]["url"])
     assert told.splitlines()[1].split()[:4] == ["fal", "fal-ai/veo3/fast", "1", "1"]

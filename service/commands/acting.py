@@ -72,7 +72,7 @@ class LocalHands:
         """Raises what the verb of that name raises."""
         given = body_of(name, body)
         job = await self.job(job_id)
-        actor = Actor(who=f"command line ({_user()})", reason=given.reason)
+        actor = Actor(who=f"command line ({user()})", reason=given.reason)
         found = ids.read("job", job["id"])
         assert found is not None
         await do(self._parts, actor, found, name, given)
@@ -100,7 +100,7 @@ class RemoteHands:
         return dict(await ask_service(self._asker, self._url, self._key, path, **more))
 
 
-def _user() -> str:
+def user() -> str:
     """The user's name; their number where the machine has no name for it."""
     try:
         return getpass.getuser()

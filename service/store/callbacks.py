@@ -9,6 +9,7 @@ from uuid import UUID
 from service import jsontext
 from service.database import Database, Row
 from service.job import OPEN
+from service.store.advance import Move, Outcome, columns, outcome_of
 from service.store.jobs import FIRST_ID, LAST_ID
 
 # Beside the caller's own headers: how long the body was, where only its beginning is kept. No
@@ -135,6 +136,12 @@ async def whose_job_came(db: Database) -> list[tuple[str, str]]:
     """Providers and their ids under which calls still wait, though a job has them; 100 at most."""
     rows = await db.rows("callbacks_whose_job_came", MOST_WAITING)
     return [(row["provider"], row["provider_id"]) for row in rows]
+
+
+async def rehearse(db: Database, move: Move) -> Outcome:
+    """What would become of a move; nothing does. Raises DatabaseAway."""
+    (row,) = await db.rehearse("advance", *columns([move]))
+    return outcome_of(row, move)
 
 
 async def forget(db: Database, *, older_than: float, most: int) -> int:

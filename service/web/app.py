@@ -46,6 +46,7 @@ ROUTES = [
     Route("/v1/jobs/{id}/adopt", acts.adopt, methods=["POST"]),
     Route("/v1/callbacks", inbox.page, methods=["GET"]),
     Route("/v1/callbacks/{id}", inbox.show, methods=["GET"]),
+    Route("/v1/callbacks/{id}/replay", inbox.replay, methods=["POST"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
     Route("/v1/providers", providers.page, methods=["GET"]),

@@ -1,10 +1,11 @@
-"""/v1/callbacks: every inbound call with its verdict."""
+"""/v1/callbacks: every inbound call with its verdict, and its replay."""
 
 import codecs
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,19 +13,30 @@ from service import ids, jsontext
 from service.database import Row
 from service.document import moment
 from service.errors import NotFound
+from service.operating import Actor
+from service.replay import Replayed
 from service.store import callbacks
 from service.store.access import Access
 from service.store.callbacks import FULL_LENGTH, VERDICTS, Wanted
 from service.store.jobs import FIRST_ID, LAST_ID
-from service.web.access import field_fault, need, page_limit, page_of, path_id
+from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
+from service.web.acts import STRICT, Reason
 from service.web.answers import json_answer
 from service.web.bounds import cursor, id_at
 from service.web.jobs import seen_by
 
+BODY_BYTES = 16 * 1024
 FILTERS = (
     *("job", "provider", "verdict", "reason", "created_after", "created_before"),
     *("limit", "after"),
 )
+
+
+class Replay(BaseModel):
+    model_config = STRICT
+
+    dry_run: bool = False
+    reason: Reason = None
 
 
 async def page(request: Request) -> Response:
@@ -45,6 +57,20 @@ async def show(request: Request) -> Response:
     """One call, its body whole."""
     who = await need(request, "read", "operate")
     return json_answer(shown(await _visible(request, who)))
+
+
+async def replay(request: Request) -> Response:
+    """Runs the stored bytes again; `dry_run` only says what would come of it."""
+    who = await need(request, "operate")
+    wanted = await json_body(request, Replay, most=BODY_BYTES, may_be_empty=True)
+    row = await _visible(request, who)
+    replayed = await request.state.replayer.replay(
+        callbacks.stored(row),
+        Actor(who=ids.show("key", who.key_id), reason=wanted.reason),
+        dry_run=wanted.dry_run,
+        any_job=seen_by(who) is None,
+    )
+    return json_answer(outcome(row, replayed, dry_run=wanted.dry_run))
 
 
 async def _visible(request: Request, who: Access) -> Row:
@@ -107,3 +133,19 @@ def _readable(body: bytes, *, cut: bool) -> tuple[str, str]:
         return codecs.getincrementaldecoder("utf-8")().decode(body, final=not cut), "text"
     except UnicodeDecodeError:
         return b64encode(body).decode(), "base64"
+
+
+def outcome(row: Row, replayed: Replayed, *, dry_run: bool) -> dict[str, Any]:
+    """What came of a replay: `from` and `to` are the job's states, `was` the call's own verdict."""
+    return {
+        "id": ids.show("cbk", row["id"]),
+        "job": None if replayed.job_id is None else ids.show("job", replayed.job_id),
+        "attempt": replayed.attempt,
+        "verdict": replayed.verdict,
+        "reason": replayed.reason,
+        "was": {"verdict": row["verdict"], "reason": row["reason"]},
+        "from": replayed.was,
+        "to": replayed.now,
+        "moved": replayed.moved,
+        "dry_run": dry_run,
+    }
