@@ -88,6 +88,12 @@ RUNS: dict[str, list[str]] = {
     "measure_risk": [],
     "measure_backlog": ["10000"],
 }
+PLACES, DUE = 32, 5  # of each kind, in CLAIMS and in the database
+CLAIMS = {
+    "claim_submits": ["60", "'{fal,relay}'", "'{32,1}'", "'{null,null}'"],
+    "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],
+}
+MET_EACH = 2  # found by its time, and again by its key to be leased
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
 
@@ -108,8 +114,11 @@ async def past(server: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-async def plan(past: asyncpg.Connection, name: str, values: list[str], mode: str) -> Any:
-    """The plan of a query, prepared as asyncpg prepares it and run with these values."""
+async def plan(
+    past: asyncpg.Connection, name: str, values: list[str], mode: str, *, run: bool = False
+) -> Any:
+    """The plan of a query, prepared as asyncpg prepares it for these values; with `run`, what came
+    of it too. Whatever it does is undone."""
     text = QUERIES[name.partition(" ")[0]]
     prepared = await past.prepare(text)
     types = ", ".join(one.name for one in prepared.get_parameters())
@@ -117,22 +126,57 @@ async def plan(past: asyncpg.Connection, name: str, values: list[str], mode: str
     await past.execute(f"set plan_cache_mode = {mode}")
     await past.execute(f"prepare one {f'({types})' if types else ''} as {text}")
     try:
-        async with past.transaction():
-            return json.loads(await past.fetchval(f"explain (format json) execute one{listed}"))
+        undo = past.transaction()
+        await undo.start()
+        try:
+            how = f"(format json, analyze {run}, timing off)"
+            return json.loads(await past.fetchval(f"explain {how} execute one{listed}"))
+        finally:
+            await undo.rollback()
     finally:
         await past.execute("deallocate one")
 
 
-def scans(node: Any) -> Iterator[tuple[str, str]]:
-    """Which way each table is walked."""
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a plan."""
     if isinstance(node, list):
         for one in node:
-            yield from scans(one)
+            yield from nodes(one)
     elif isinstance(node, dict):
+        if "Node Type" in node:
+            yield node
+        for one in node.values():
+            yield from nodes(one)
+
+
+def scans(plan: Any) -> Iterator[tuple[str, str]]:
+    """Which way each table is walked."""
+    for node in nodes(plan):
         if "Relation Name" in node:
             yield node["Node Type"], node["Relation Name"]
-        for one in node.values():
-            yield from scans(one)
+
+
+def rows_met(plan: Any, table: str) -> float:
+    """How many rows of a table a plan that ran went through, those that it passed over too; one
+    that it found twice counts twice."""
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes(plan)
+        if node.get("Relation Name") == table and node["Node Type"] != "ModifyTable"
+    )
+
+
+def rows_sorted(plan: Any) -> float:
+    """How many rows a plan that ran put in order."""
+    return max(
+        (
+            one["Actual Rows"]
+            for node in nodes(plan)
+            if node["Node Type"] == "Sort"
+            for one in node["Plans"]
+        ),
+        default=0.0,
+    )
 
 
 def walked_through(node: Any) -> set[str]:
@@ -146,6 +190,49 @@ async def test_nothing_that_grows_is_read_from_end_to_end(
     past: asyncpg.Connection, name: str, mode: str
 ) -> None:
     assert walked_through(await plan(past, name, RUNS[name], mode)) == set()
+
+
+@pytest.fixture
+async def all_due(past: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    """The same, and all that is open is due: 20,000 jobs."""
+    undo = past.transaction()
+    await undo.start()
+    await past.execute("update agenda set due_at = now() - random() * interval '1 hour'")
+    await past.execute("analyze agenda")
+    yield past
+    await undo.rollback()
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize("name", CLAIMS)
+async def test_a_claim_meets_the_rows_that_it_takes_and_no_others(
+    past: asyncpg.Connection, name: str, mode: str
+) -> None:
+    ran = await plan(past, name, CLAIMS[name], mode, run=True)
+    assert ran[0]["Plan"]["Actual Rows"] == DUE
+    assert rows_met(ran, "agenda") <= MET_EACH * DUE
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize("name", CLAIMS)
+async def test_a_claim_meets_no_more_rows_though_all_are_due(
+    all_due: asyncpg.Connection, name: str, mode: str
+) -> None:
+    ran = await plan(all_due, name, CLAIMS[name], mode, run=True)
+    assert walked_through(ran) == set()
+    assert ran[0]["Plan"]["Actual Rows"] == PLACES
+    assert rows_met(ran, "agenda") <= MET_EACH * PLACES
+    assert rows_met(ran, "jobs") <= PLACES
+    assert rows_sorted(ran) <= PLACES
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+async def test_a_look_at_the_providers_meets_few_of_their_jobs(
+    past: asyncpg.Connection, mode: str
+) -> None:
+    for count_to in (0, 20):
+        ran = await plan(past, "rooms", ["'{}'", str(count_to)], mode, run=True)
+        assert rows_met(ran, "agenda") <= 2 * count_to + 4  # queued, in flight; one of each kind
 
 
 async def test_events_are_placed_by_index_though_a_burst_is_still_in_the_statistics(
