@@ -1,6 +1,7 @@
 """service/database.py: the queries, the migrations, and what the schema itself refuses."""
 
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -25,6 +26,17 @@ async def test_the_transitions_table_and_the_code_say_the_same(db: Database) -> 
     assert {(row["was"], row["now"]) for row in rows if row["reported"]} == {
         (was.value, now.value) for was, moves in REPORTED.items() for now in moves
     }
+
+
+async def test_a_query_is_one_statement_and_nothing_follows_it(dsn: str, db: Database) -> None:
+    own = await Database.connect(dsn, size=1)
+    try:
+        pid = await own.pool.fetchval("select pg_backend_pid()")
+        await own.rows("secrets_of_job", UUID(int=0))
+        last = await db.pool.fetchval("select query from pg_stat_activity where pid = $1", pid)
+        assert last == own.queries["secrets_of_job"]
+    finally:
+        await own.close()
 
 
 async def test_migrating_again_changes_nothing(dsn: str) -> None:
