@@ -53,6 +53,7 @@ KEYS_FETCH_SECONDS = 10.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
 INBOX_SECONDS = 60.0
+PLACES_APART_SECONDS = 0.2
 START_PATIENCE_SECONDS = 60.0  # machines come up in any order
 
 
@@ -149,7 +150,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             submitter=submitter,
             sweeper=sweeper,
             delivering=Delivering(db, at_rest, client, wake=wakes.deliver, tally=wakes.tally),
-            placer=Placer(db, wake=wakes.place),
+            placer=Placer(db, wake=wakes.place, apart=PLACES_APART_SECONDS),
             waiting=waiting,
             forgetting=Forgetting(db, wake=asyncio.Event()),
             probe=probe,

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
@@ -22,8 +24,8 @@ async def test_events_get_places_once_and_a_jobs_by_version(db: Database) -> Non
     for _ in range(10):
         await make_job(db, app, State.COMPLETED)
     placer = Placer(db, wake=asyncio.Event())
-    assert await placer.step()
-    assert not await placer.step()
+    await placer.step()
+    await placer.step()
     placed = await feed(db)
     assert [place for place, _, _ in placed] == list(range(1, 21))
     assert await db.pool.fetchval("select count(*) from unplaced") == 0
@@ -48,14 +50,14 @@ async def test_what_commits_late_comes_later_and_is_not_skipped(db: Database) ->
         )
         await connection.execute("insert into unplaced values ($1, 4, now())", slow)
         await move(db, quick, now=State.RUNNING, due_in=5.0)
-        assert await placer.step()
+        await placer.step()
         seen = await feed(db)
         await connection.execute(
             "update jobs set state = 'running', version = 4 where id = $1", slow
         )
         await transaction.commit()
     assert [job for _, job, version in seen if version == 4] == [quick]
-    assert await placer.step()
+    await placer.step()
     assert (await feed(db))[: len(seen)] == seen
     assert (await feed(db))[-1][1] == slow
 
@@ -78,21 +80,50 @@ async def test_many_writers_and_placers_lose_and_repeat_nothing(db: Database) ->
     await asyncio.gather(*(write(job) for job in made))
     done.set()
     await asyncio.gather(*placing)
-    while await placers[0].step():
-        pass
+    await placers[0].step()
     placed = await feed(db)
     assert [place for place, _, _ in placed] == list(range(1, 91))
     for job in made:
         assert [version for _, one, version in placed if one == job] == [3, 4, 5]
 
 
-async def test_a_placer_that_waits_for_another_gives_way(db: Database, dsn: str) -> None:
-    await make_job(db, await make_app(db), State.COMPLETED)
+@asynccontextmanager
+async def another_at_it(dsn: str) -> AsyncIterator[None]:
     other = await asyncpg.connect(dsn)
     try:
         async with other.transaction():
             await other.execute("select 1 from feed_head for update")
-            assert not await Placer(db, wake=asyncio.Event()).step()
+            yield
     finally:
         await other.close()
-    assert await Placer(db, wake=asyncio.Event()).step()
+
+
+async def test_a_placer_gives_way_to_another_and_comes_again(db: Database, dsn: str) -> None:
+    await make_job(db, await make_app(db), State.COMPLETED)
+    placer = Placer(db, wake=asyncio.Event())
+    async with another_at_it(dsn):
+        assert await placer.step()
+        assert await feed(db) == []
+    assert not await placer.step()
+    assert len(await feed(db)) == 2
+
+
+async def test_where_there_is_nothing_to_place_nobody_waits_for_it(db: Database, dsn: str) -> None:
+    async with another_at_it(dsn):
+        assert not await Placer(db, wake=asyncio.Event()).step()
+    before = await db.pool.fetchval("select xmax from feed_head")
+    await Placer(db, wake=asyncio.Event()).step()
+    assert await db.pool.fetchval("select xmax from feed_head") == before
+
+
+async def test_the_first_step_is_made_at_once_and_the_next_one_waits(db: Database) -> None:
+    app = await make_app(db)
+    placer = Placer(db, wake=asyncio.Event(), apart=3600.0)
+    await make_job(db, app, State.SUBMITTED)
+    await placer.step()
+    assert len(await feed(db)) == 1
+    next_step = asyncio.create_task(placer.step())
+    await make_job(db, app, State.SUBMITTED)
+    assert not next_step.done()
+    next_step.cancel()
+    assert len(await feed(db)) == 1

@@ -6,10 +6,10 @@ from service.database import Database
 from service.store.advance import Outcome, new_event_id
 
 
-async def place(db: Database) -> int:
-    """Gives places to the events that have none; how many. 0 too where another process is at it."""
+async def place(db: Database) -> bool:
+    """Gives places to the events that have none. True: another process is at it."""
     row = await db.row("place_events")
-    return 0 if row is None else int(row["placed"])
+    return row is not None and bool(row["busy"])
 
 
 async def tell_stuck(db: Database, job_id: UUID, version: int) -> list[Outcome]:

@@ -1,8 +1,12 @@
 -- name: place_events
 -- Gives places in the feed to the events that have none: one process at a time, all of them at
--- once, a job's by version and else by time. What commits later gets a later place. Empty: another
--- process is at it.
-with head as materialized (select one, place from feed_head for update skip locked),
+-- once, a job's by version and else by time. What commits later gets a later place. `busy`: another
+-- process is at it. Where there is nothing to place nothing is locked, or written.
+with waiting as materialized (select exists (select from unplaced) as any),
+head as materialized (
+    select one, place from feed_head where (select waiting.any from waiting)
+    for update skip locked
+),
 taken as (
     delete from unplaced using head
     returning unplaced.job_id, unplaced.version, unplaced.at
@@ -24,7 +28,7 @@ moved as (
     update feed_head set place = feed_head.place + (select count(*) from numbered)
     from head where feed_head.one = head.one and exists (select from numbered)
 )
-select (select count(*) from numbered) as placed from head;
+select waiting.any and not exists (select from head) as busy from waiting;
 
 -- name: tell_stuck
 -- Tells once, as an event of its own, that the job is overdue: it moves nowhere. Empty: it was
