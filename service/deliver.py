@@ -68,15 +68,16 @@ class Delivering:
         self.slots = Slots(in_flight, wake)
 
     async def step(self) -> bool:
-        """Claims as many deliveries as there are free places and starts sending them. False: a
-        place that becomes free wakes the loop. Raises DatabaseAway."""
-        if not self.slots.free:
+        """Claims as many deliveries as there are free places and starts sending them. True: there
+        may be more due, and places for them by now. Raises DatabaseAway."""
+        free = self.slots.free
+        if not free:
             return False
-        for delivery in await deliveries.claim(
-            self._db, limit=self.slots.free, lease_seconds=LEASE_SECONDS
-        ):
+        claimed = await deliveries.claim(self._db, limit=free, lease_seconds=LEASE_SECONDS)
+        for delivery in claimed:
             self.slots.start(self._settle(delivery))
-        return False
+        self.slots.sated = len(claimed) < free
+        return not self.slots.sated and self.slots.free > 0
 
     async def finish(self) -> None:
         """Ends the tries under way: each is made again when its lease has run out."""

@@ -12,12 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class Slots:
-    """Up to `most` tasks. A place that becomes free sets `wake`; a task that fails is logged, and
-    the lease it worked under ends by itself."""
+    """Up to `most` tasks. A place that becomes free sets `wake`, unless `sated` says that the last
+    claim took all that was due. A task that fails is logged, and the lease it worked under ends by
+    itself."""
 
     def __init__(self, most: int, wake: asyncio.Event) -> None:
         self._most = most
         self._wake = wake
+        self.sated = False
         self.taken: set[asyncio.Task[None]] = set()
 
     @property
@@ -44,7 +46,8 @@ class Slots:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.taken.discard(task)
-        self._wake.set()
+        if not self.sated:
+            self._wake.set()
         fault = None if task.cancelled() else task.exception()
         if isinstance(fault, DatabaseAway):
             log.warning("a task was left undone, its lease will end: %s", fault)

@@ -30,9 +30,10 @@ def answer(status: str, *headers: str) -> Talk:
 
 
 @asynccontextmanager
-async def delivering(db: Database, *allowed: str) -> AsyncIterator[Delivering]:
+async def delivering(db: Database, *allowed: str, in_flight: int = 64) -> AsyncIterator[Delivering]:
     client = Deliverer(Guard(allowed))
-    yield Delivering(db, AtRest(SECRETS), client, wake=asyncio.Event())
+    wake = asyncio.Event()
+    yield Delivering(db, AtRest(SECRETS), client, wake=wake, in_flight=in_flight)
     await client.aclose()
 
 
@@ -230,6 +231,25 @@ async def test_a_hanging_endpoint_holds_up_nobody_else(db: Database) -> None:
         await _arrived(dead, alive)
         await worker.finish()
         assert not worker.slots.taken
+
+
+async def test_it_looks_again_for_what_it_had_no_place_for_and_for_nothing_else(
+    db: Database,
+) -> None:
+    app = await make_app(db)
+    async with (
+        serving(answer("200 OK")) as server,
+        delivering(db, "127.0.0.0/8", in_flight=2) as worker,
+    ):
+        await subscribe(db, app, server.origin, ["job.completed"])
+        for _ in range(3):
+            await completed(db, app)
+        await one_round(worker)
+        assert worker.wake.is_set()
+        worker.wake.clear()
+        await one_round(worker)
+        assert not worker.wake.is_set()
+    assert len(server.requests) == 3
 
 
 async def _arrived(*servers: Server) -> None:

@@ -1,8 +1,10 @@
-"""service/slots.py: places for each, and how many may be begun a second."""
+"""service/slots.py: places for each, who is woken, and how many may be begun a second."""
 
 import asyncio
 
-from service.slots import Allowance, Shares
+import pytest
+
+from service.slots import Allowance, Shares, Slots
 
 
 async def test_each_name_has_its_own_places() -> None:
@@ -25,6 +27,22 @@ async def test_ending_ends_everything_under_way() -> None:
         shares.of(name).start(asyncio.Event().wait())  # type: ignore[arg-type]
     await shares.cancel()
     assert (shares.of("a").free, shares.of("b").free) == (2, 2)
+
+
+@pytest.mark.parametrize("sated", [False, True])
+async def test_a_place_that_becomes_free_wakes_whoever_may_have_left_something(
+    sated: bool,
+) -> None:
+    wake = asyncio.Event()
+    slots = Slots(2, wake)
+    slots.sated = sated
+
+    async def work() -> None: ...
+
+    slots.start(work())
+    await slots.drain()
+    assert slots.free == 2
+    assert wake.is_set() is not sated
 
 
 def test_an_allowance_fills_up_to_a_seconds_worth() -> None:
