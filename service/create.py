@@ -11,7 +11,7 @@ from uuid import UUID
 from service import ids
 from service.catalog import Catalog, Model
 from service.catalog.check import Checked, check, refusal
-from service.database import Database
+from service.database import Database, Row
 from service.errors import (
     DatabaseAway,
     FieldFault,
@@ -50,6 +50,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """The job that a request made. `row` is the job as `jobs.get` has it, where it was made just
+    now; `replayed`: it was there before, under the same Idempotency-Key."""
+
+    id: UUID
+    replayed: bool
+    row: Row | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Creator:
     """Makes jobs. `deadline` overrides the models' own (CALLBOARD_DEADLINE_SECONDS), in seconds."""
 
@@ -60,8 +70,8 @@ class Creator:
     vault: Vault
     deadline: float | None
 
-    async def create(self, wanted: Wanted) -> tuple[UUID, bool]:
-        """The id of the job, and whether it was there before under the same key.
+    async def create(self, wanted: Wanted) -> Created:
+        """Makes the job, or finds the one that was made before under the same key.
 
         Raises InvalidRequest, which names the field; Unavailable with `charged: unknown` where
         the database did not say in time whether the job is stored.
@@ -72,7 +82,7 @@ class Creator:
             earlier = await self._earlier(wanted)
             if earlier is None:
                 raise
-            return earlier, True
+            return Created(id=earlier, replayed=True)
         deadline = time.monotonic() + STORE_WITHIN_SECONDS
         while True:
             try:
@@ -113,16 +123,16 @@ class Creator:
             fingerprint=wanted.fingerprint if key is not None else None,
         )
 
-    async def _store(self, job: NewJob) -> tuple[UUID, bool]:
-        if await jobs.create(self.db, job):
-            return job.id, False
-        if job.idempotency_key is None:
-            return job.id, False  # an earlier try of ours took effect after all
+    async def _store(self, job: NewJob) -> Created:
+        row = await jobs.create(self.db, job)
+        # Without a row and without a key an earlier try of ours took effect after all.
+        if row is not None or job.idempotency_key is None:
+            return Created(id=job.id, replayed=False, row=row)
         found = await jobs.find_idempotent(self.db, job.app_id, job.idempotency_key)
         if found is None:
             raise DatabaseAway("the key was taken and is gone")
         job_id = _same(found, job.fingerprint)
-        return job_id, job_id != job.id
+        return Created(id=job_id, replayed=job_id != job.id)
 
     async def _earlier(self, wanted: Wanted) -> UUID | None:
         """The job that this very request made before, when it could still be made; None: none."""

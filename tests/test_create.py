@@ -98,7 +98,7 @@ def test_a_jobs_id_lies_in_its_keys_bucket(db: Database) -> None:
     assert creator.prepare(wanted(fingerprint=b"f")).fingerprint is None
 
 
-async def test_what_is_prepared_is_what_is_stored(db: Database) -> None:
+async def test_what_is_prepared_is_what_is_stored_and_shown(db: Database) -> None:
     app_id = await make_app(db)
     asked = wanted(
         app_id=app_id,
@@ -108,16 +108,18 @@ async def test_what_is_prepared_is_what_is_stored(db: Database) -> None:
         notify_hook="https://app.example/hook",
         deadline_seconds=60.0,
     )
-    job_id, replayed = await app_client.creator(db).create(asked)
-    row = await job_row(db, job_id)
-    assert not replayed
+    made = await app_client.creator(db).create(asked)
+    row = await job_row(db, made.id)
+    assert not made.replayed
+    assert made.row is not None
+    assert dict(made.row) == dict(row)
     assert (row["input"], row["reference"]) == (
         '{"prompt":"a paper boat","aspect_ratio":"1:1"}',
         "order-7",
     )
     assert jsontext.loads(row["metadata"]) == {"user": "42"}
     assert (row["notify_hook"], row["deadline_seconds"]) == ("https://app.example/hook", 60.0)
-    agenda = await db.pool.fetchrow("select * from agenda where job_id = $1", job_id)
+    agenda = await db.pool.fetchrow("select * from agenda where job_id = $1", made.id)
     assert agenda is not None
     assert (agenda["task"], agenda["provider"], agenda["lease"]) == ("submit", "fal", 0)
 
@@ -128,7 +130,8 @@ async def test_many_keys_many_times_each_at_once_are_one_job_each(db: Database) 
 
     async def made(key: str) -> tuple[str, UUID, bool]:
         asked = wanted(app_id=app_id, idempotency_key=key, fingerprint=b"same")
-        return key, *await creator.create(asked)
+        answer = await creator.create(asked)
+        return key, answer.id, answer.replayed
 
     answers = await asyncio.gather(*(made(str(n % 8)) for n in range(64)))
     assert len({(key, job) for key, job, _ in answers}) == 8

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from service import jsontext
-from service.database import Database
+from service.database import Database, Row
 from service.ids import new_id
 
 FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
@@ -52,10 +52,10 @@ class Filter:
     before: UUID = LAST_ID
 
 
-async def create(db: Database, job: NewJob) -> bool:
-    """Makes the job, in one statement with its key; False: the key or the id is taken. Sent again
-    after a lost answer, it makes nothing twice."""
-    row = await db.row(
+async def create(db: Database, job: NewJob) -> Row | None:
+    """Makes the job, in one statement with its key, and returns its row as `get` does; None: the
+    key or the id is taken. Sent again after a lost answer, it makes nothing twice."""
+    return await db.row(
         "create_job",
         job.id,
         job.app_id,
@@ -75,7 +75,6 @@ async def create(db: Database, job: NewJob) -> bool:
         new_id(job.id.int & 0xFF),
         job.secrets,
     )
-    return row is not None
 
 
 async def find_idempotent(db: Database, app_id: UUID, key: str) -> tuple[UUID, bytes] | None:

@@ -70,14 +70,14 @@ async def create(request: Request) -> Response:
     )
     if body.dry_run:
         return _dry(request.state.creator.prepare(wanted))
-    job_id, replayed = await request.state.creator.create(wanted)
+    made = await request.state.creator.create(wanted)
     request.state.wakes.submit.set()
     try:
-        row = await _wait(request, job_id, wait)
+        row = await _wait(request, made.id, wait) if wait or made.row is None else made.row
     except DatabaseAway:
-        raise _unseen(job_id, key) from None
-    headers = {"location": f"/v1/jobs/{ids.show('job', job_id)}"}
-    if replayed:
+        raise _unseen(made.id, key) from None
+    headers = {"location": f"/v1/jobs/{ids.show('job', made.id)}"}
+    if made.replayed:
         headers["idempotency-replayed"] = "true"
     if wait:
         headers["preference-applied"] = f"wait={wait}"

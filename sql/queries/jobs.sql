@@ -1,6 +1,7 @@
 -- name: create_job
 -- A queued job with its first attempt, event and agenda row, what its input holds in secret, and
--- the Idempotency-Key it came under. Empty: the key, or the job's id, is taken; the caller reads which.
+-- the Idempotency-Key it came under. The row is as `get_job` has it. Empty: the key, or the job's id,
+-- is taken; the caller reads which.
 with clock as materialized (select now() as at),
 keyed as (
     insert into idempotency_keys (app_id, key, job_id, fingerprint, created_at)
@@ -16,7 +17,7 @@ made as (
            $11::double precision, $12::text::json, $13, $14::numeric, $15, false, clock.at
     from clock where $3::text is null or exists (select from keyed)
     on conflict (id) do nothing
-    returning id, created_at
+    returning *
 ),
 first_attempt as (insert into attempts (job_id, number) select id, 1 from made),
 secret as (
@@ -31,7 +32,9 @@ first_task as (
     insert into agenda (job_id, task, provider, due_at)
     select id, 'submit', $5, created_at from made
 )
-select id from made;
+select made.*, null::text as provider_id, null::json as output, null::json as outputs,
+       null::numeric as actual, false as stuck
+from made;
 
 -- name: find_idempotent
 -- The job made under an app's key. Empty: none.
