@@ -7,7 +7,7 @@ or was refused, goes back or fails; everything else whose outcome nobody knows i
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -73,8 +73,8 @@ class Submitter:
         self._own: set[UUID] = set()  # the jobs that are being sent here
 
     async def step(self) -> bool:
-        """Claims as many jobs as there are free places and starts sending them. False: a place that
-        becomes free wakes the loop. Raises DatabaseAway."""
+        """Claims as many jobs as there are free places and starts sending them. True: there may be
+        more due, and places for them by now. Raises DatabaseAway."""
         turns = [
             Turn(provider=name, places=free, most=self._most.get(name))
             for name in self._providers
@@ -88,7 +88,16 @@ class Submitter:
         for due in claimed:
             self._own.add(due.attempt.job_id)
             self._slots.of(due.provider).start(self._owned(due))
-        return False
+        more = [self._more(turn, claimed) for turn in turns]
+        return any(more)
+
+    def _more(self, turn: Turn, claimed: Sequence[Due]) -> bool:
+        """Whether more of a provider's jobs may be due, and there are places for them by now. Where
+        all were claimed nobody need look when one of them has been sent, save after a trial."""
+        taken = [due for due in claimed if due.provider == turn.provider]
+        slots = self._slots.of(turn.provider)
+        slots.sated = len(taken) < turn.places and not any(due.trial for due in taken)
+        return len(taken) == turn.places and slots.free > 0
 
     async def finish(self) -> None:
         """Waits until every POST under way has been answered and stored."""

@@ -169,6 +169,21 @@ async def test_many_submitters_send_each_job_once(db: Database) -> None:
     assert len(bodies) == len(set(bodies)) == len(made)
 
 
+@pytest.mark.parametrize(("waiting", "looks_again"), [(1, False), (3, True)])
+async def test_it_looks_again_where_there_was_no_place_for_all_and_else_not(
+    db: Database, waiting: int, looks_again: bool
+) -> None:
+    app = await make_app(db)
+    for _ in range(waiting):
+        await make_job(db, app)
+    async with serving(ACCEPTED) as server:
+        submits = submitter(db, provider(server.origin), each=2)
+        await one_round(submits)
+        assert submits.wake.is_set() is looks_again
+        await one_round(submits)
+    assert len(server.requests) == waiting
+
+
 async def test_what_was_charged_and_what_is_odd_about_it_is_kept(db: Database) -> None:
     job = await make_job(db, await make_app(db), provider="prism", model="veo-3.1")
     generations = [{"id": f"gen_{n}", "status": "queued"} for n in (1, 2)]
