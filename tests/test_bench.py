@@ -4,32 +4,44 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.database import load_queries
+
 BENCH = Path(__file__).parent.parent / "scripts" / "bench"
+# Those of a job itself; background looks come by the second, however many jobs there are.
+MOST_STATEMENTS, LOOKS = 8, ("place_events", "rooms", "claim_asks")
 NUMBERS = {"in_flight", "per_second", "p50_ms", "p99_ms"}
 
 
-@pytest.mark.slow
-def test_the_receive_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
-    written = tmp_path / "bench.json"
+def bench(folder: Path, *words: str) -> tuple[list[dict[str, Any]], str]:
+    """What it measured, and its table."""
+    written = folder / "bench.json"
     ran = subprocess.run(
-        [BENCH, "receive", "--seconds", "0.02", "--rounds", "1", "--json", written],
-        env={**os.environ, "CALLBOARD_DATA_DIR": str(tmp_path / "data")},
+        [BENCH, *words, "--rounds", "1", "--json", written],
+        env={**os.environ, "CALLBOARD_DATA_DIR": str(folder / "data")},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
-    measured = json.loads(written.read_text())
+    assert list((folder / "data").iterdir()) == []  # its Postgres is gone again
+    measured: list[dict[str, Any]] = json.loads(written.read_text())
+    assert all(one[number] > 0 for one in measured for number in NUMBERS)
+    return measured, ran.stdout
+
+
+@pytest.mark.slow
+def test_the_receive_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    measured, table = bench(tmp_path, "receive", "--seconds", "0.02")
     assert {(one["name"], one["in_flight"]) for one in measured} == {
         *((name, number) for name in ("null", "naive", "token", "signed") for number in (64, 256)),
         ("ed25519", 1),
         ("quiet", 256),
         ("polling", 256),
     }
-    assert all(one[number] > 0 for one in measured for number in NUMBERS)
     ratios = {of for one in measured if one["name"] == "token" for of in one["ratios"]}
     assert ratios == {"naive", "null"}
     quiet, polling = (one for one in measured if one["name"] in ("quiet", "polling"))
@@ -37,8 +49,46 @@ def test_the_receive_benchmark_prints_a_table_and_writes_json(tmp_path: Path) ->
     assert polling["polls_per_second"] > 0
     assert polling["ratios"]["quiet p99"] == polling["p99_ms"] / quiet["p99_ms"]
     for one in measured:
-        assert f"{one['per_second']:,.0f}" in ran.stdout
-    assert list((tmp_path / "data").iterdir()) == []  # its Postgres is gone again
+        assert f"{one['per_second']:,.0f}" in table
+
+
+@pytest.mark.slow
+def test_the_sweep_benchmark_holds_large_databases_against_a_small_one(tmp_path: Path) -> None:
+    measured, table = bench(tmp_path, "sweep", "--jobs", "10000", "--ended", "2000")
+    by_name = {one["name"]: one for one in measured}
+    for look in ("tick", "asks", "submits"):
+        small = by_name.pop(f"{look} small")
+        large, beside_ended = by_name.pop(f"{look} large"), by_name.pop(f"{look} ended")
+        figures = [one["figures"] for one in (small, large, beside_ended)]
+        assert [one["open"] for one in figures] == [100, 10_000, 10_000]
+        assert [one["ended"] for one in figures] == [0, 0, 2_000]
+        assert [one["due"] for one in figures] == [10, 10, 10]
+        assert all(one["hit_per_claim"] + one["read_per_claim"] > 1 for one in figures)
+        # However many are open, claims meet those that are due: by their time, and by their key.
+        assert [one["rows_met_per_job"] for one in figures[1:]] == [2, 2]
+        for one in (large, beside_ended):
+            # One round, so that its ratio is the median.
+            cost = one["ratios"][small["name"]]
+            assert cost == pytest.approx(small["per_second"] / one["per_second"])
+            assert f"{cost:.2f} ×" in table
+    assert by_name == {}
+
+
+@pytest.mark.slow
+def test_the_job_benchmark_counts_what_a_job_costs(tmp_path: Path) -> None:
+    measured, table = bench(tmp_path, "job", "--seconds", "0.1")
+    assert [one["in_flight"] for one in measured] == [1, 200]
+    for one in measured:
+        figures = one["figures"]
+        ran = {name.removeprefix("statements of ") for name in figures} - set(figures)
+        # Made, sent and told; nothing that is none of our statements.
+        assert ran >= {"create_job", "advance", "claim_deliveries", "finish_delivery"}
+        assert ran <= set(load_queries())
+        assert figures["statements of create_job"] == 1
+        assert f"{figures['statements']:.2f}" in table
+        assert 0 < figures["commits"] < figures["statements"]
+        looks = sum(figures.get(f"statements of {name}", 0.0) for name in LOOKS)
+        assert round(figures["statements"] - looks) <= MOST_STATEMENTS
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import receive
+from benchmarks import journey, receive, sweep
 from benchmarks.measured import Measured, Wanted
 from service import jsontext, logs
 
 Benchmark = Callable[[Wanted], Coroutine[Any, Any, list[Measured]]]
-BENCHMARKS: dict[str, Benchmark] = {"receive": receive.run}
+BENCHMARKS: dict[str, Benchmark] = {"receive": receive.run, "sweep": sweep.run, "job": journey.run}
 
 
 def main(
@@ -26,6 +26,10 @@ def main(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="About how long one run takes.")] = 3.0,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 5,
+    jobs: Annotated[
+        int, typer.Option(min=10_000, help="sweep: open jobs; a hundredth of that beside it.")
+    ] = 1_000_000,
+    ended: Annotated[int, typer.Option(min=0, help="sweep: ended jobs beside them.")] = 2_000_000,
 ) -> None:
     """Measure. Tables on stdout, progress on stderr."""
     chosen = names or list(BENCHMARKS)
@@ -33,9 +37,10 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHMARKS)}")
     logs.set_up(logging.WARNING)
+    wanted = Wanted(seconds=seconds, rounds=rounds, jobs=jobs, ended=ended)
     measured: list[Measured] = []
     for name in chosen:
-        measured += asyncio.run(BENCHMARKS[name](Wanted(seconds=seconds, rounds=rounds)))
+        measured += asyncio.run(BENCHMARKS[name](wanted))
     if json_file is not None:
         json_file.write_text(jsontext.dumps([asdict(one) for one in measured]) + "\n")
 

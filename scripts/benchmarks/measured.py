@@ -7,10 +7,13 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """`rounds` runs of about `seconds` seconds each."""
+    """`rounds` runs of about `seconds` seconds each; `jobs` and `ended` are how many the largest
+    databases hold."""
 
     seconds: float
     rounds: int
+    jobs: int
+    ended: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,8 @@ class Measured:
     """One line of a table, and one object of the JSON: medians over the rounds, each on its own.
 
     `in_flight` is at any time, or at most where they come at moments of their own. `lowest` and
-    `highest` are the rates of the slowest and the fastest round; `ratios` are of the medians, by
-    what they are to: of the rates, or of what is named.
+    `highest` are the rates of the slowest and the fastest round; `ratios` are by what they are to:
+    of the rates, or of what is named; `figures` is what else was counted, by name.
     """
 
     benchmark: str
@@ -47,6 +50,7 @@ class Measured:
     polls_per_second: float = 0.0
     note: str | None = None
     ratios: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def medians(

@@ -58,9 +58,16 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, log: Path, tell: Callable[[str], None], heard: Callable[[Event], None]
+    folder: Path,
+    log: Path,
+    tell: Callable[[str], None],
+    heard: Callable[[Event], None],
+    *,
+    render_seconds: float = RENDER_SECONDS,
+    poll_seconds: float = POLL_SECONDS,
 ) -> AsyncIterator[Stage]:
-    """Starts everything, all of it in `folder`; ends it all with the context.
+    """Starts everything, all of it in `folder`; ends it all with the context. A render takes
+    `render_seconds`, and is first asked after in about `poll_seconds`.
 
     Raises CallboardError where something does not start."""
     async with AsyncExitStack() as stack:
@@ -70,11 +77,11 @@ async def staged(
         # The data is thrown away at the end: there is nothing to save from a power cut.
         await stack.enter_async_context(attached(data_dir, fsync=False))
         tell("an embedded Postgres runs")
-        options = Options(render_seconds=RENDER_SECONDS, api_key=KEY)
+        options = Options(render_seconds=render_seconds, api_key=KEY)
         sandbox = await stack.enter_async_context(running(options))
         tell(f"a sandbox plays fal, Genviral, Prism and a relay at {sandbox}")
         subscriber = await stack.enter_async_context(subscribing(heard))
-        environment = _environment(data_dir, sandbox)
+        environment = _environment(data_dir, sandbox, poll_seconds)
         url = await stack.enter_async_context(serving(folder, log, environment))
         tell(f"callboard serve answers at {url}")
         asker = Asker()
@@ -87,7 +94,7 @@ async def staged(
         yield stage
 
 
-def _environment(data_dir: Path, sandbox: str) -> dict[str, str]:
+def _environment(data_dir: Path, sandbox: str, poll_seconds: float) -> dict[str, str]:
     """This process's environment, with the demo's settings in the place of all others."""
     ours = {name for read in classes() for name in read.model_fields}
     ours |= {f"{name}_file" for name in ours}
@@ -95,7 +102,7 @@ def _environment(data_dir: Path, sandbox: str) -> dict[str, str]:
     return kept | {
         "CALLBOARD_DATA_DIR": str(data_dir),
         "CALLBOARD_ALLOW_PRIVATE_WEBHOOKS": "127.0.0.0/8",
-        "CALLBOARD_POLL_SECONDS": str(POLL_SECONDS),
+        "CALLBOARD_POLL_SECONDS": str(poll_seconds),
         "FAL_KEY": KEY,
         "GENVIRAL_KEY": KEY,
         "PRISM_KEY": KEY,
