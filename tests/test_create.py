@@ -189,3 +189,16 @@ def test_fingerprints_are_equal_just_where_the_values_are(one: Any, other: Any) 
 
 def test_the_catalog_in_service_offers_the_tests_model() -> None:
     assert [one.provider for one in CATALOG.find(MODEL)] == ["fal"]
+
+
+async def test_a_job_made_while_its_provider_is_paused_is_answered_with_what_it_waits_for(
+    db: Database,
+) -> None:
+    await db.pool.execute(
+        "insert into provider_health (provider, pauses, paused_at, paused_until, code, message)"
+        " values ('fal', 1, now(), now() + interval '1 hour', 'provider_auth', 'bad key')"
+    )
+    made = await app_client.creator(db).create(wanted(app_id=await make_app(db)))
+    assert made.row is not None
+    assert dict(made.row) == dict(await job_row(db, made.id))
+    assert made.row["waiting_code"] == "provider_auth"

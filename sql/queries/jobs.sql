@@ -33,8 +33,11 @@ first_task as (
     select id, 'submit', $5, created_at from made
 )
 select made.*, null::text as provider_id, null::json as output, null::json as outputs,
-       null::numeric as actual, false as stuck
-from made;
+       null::numeric as actual, false as stuck, health.code as waiting_code,
+       health.message as waiting_message, health.paused_until as waiting_until
+from made cross join clock
+left join provider_health as health on health.provider = made.provider
+    and health.paused_until > clock.at;
 
 -- name: find_idempotent
 -- The job made under an app's key. Empty: none.
