@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import app_client
@@ -26,7 +28,6 @@ from service.tokens import Tokens
 from service.web.callbacks import BODY_BYTES
 
 BODY = signing.success()
-SIGNED = signing.headers(BODY)
 RETIRED = Tokens(["a secret that is no longer among them"])
 OPERATOR = "cb_" + "o" * 43
 PLANTED = "sk-proj-planted-0123456789abcdef"
@@ -47,6 +48,15 @@ async def web(db: Database, job: UUID) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def signed(body: bytes = BODY, **more: Any) -> dict[str, str]:
+    """Signed now: what was signed when this file was read is stale by the end of a long run."""
+    return signing.headers(body, **more)
+
+
+def forged() -> dict[str, str]:
+    return signed(key=SigningKey(bytes(range(1, 33))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A call: its token from the job's own good one, and what comes with it."""
@@ -54,20 +64,19 @@ class Case:
     reason: str
     given: Callable[[UUID], str] = token
     body: bytes = BODY
-    headers: dict[str, str] = field(default_factory=lambda: SIGNED)
+    headers: Callable[[], dict[str, str]] = signed
     status: int = 401
     verdict: str = "refused"
     meant: bool = True
 
 
-FORGED = signing.headers(BODY, key=SigningKey(bytes(range(1, 33))))
 OTHERS = signing.success("req-of-nobody")
 
 
 def unreadable(reason: str, body: bytes) -> Case:
     """A body that is signed, and that nobody can read."""
-    signed = signing.headers(body, request_id="req-1")
-    return Case(reason=reason, body=body, headers=signed, status=400, verdict="unreadable")
+    headers = partial(signed, body, request_id="req-1")
+    return Case(reason=reason, body=body, headers=headers, status=400, verdict="unreadable")
 
 
 CASES = [
@@ -79,17 +88,17 @@ CASES = [
     Case(reason="unknown_secret", given=lambda job: token(job, tokens=RETIRED)),
     Case(reason="expired", given=lambda job: token(job, lasts=-1.0)),
     Case(reason="other_provider", given=lambda job: token(job, provider="relay")),
-    Case(reason="other_job", body=OTHERS, headers=signing.headers(OTHERS)),
-    Case(reason="signature_missing", headers={"content-type": "application/json"}),
-    Case(reason="signature_invalid", headers=FORGED),
-    Case(reason="user_mismatch", headers=signing.headers(BODY, user_id="user-7")),
+    Case(reason="other_job", body=OTHERS, headers=partial(signed, OTHERS)),
+    Case(reason="signature_missing", headers=lambda: {"content-type": "application/json"}),
+    Case(reason="signature_invalid", headers=forged),
+    Case(reason="user_mismatch", headers=partial(signed, user_id="user-7")),
     Case(
         reason="request_id_mismatch",
-        headers=signing.headers(BODY, request_id="req-2"),
+        headers=partial(signed, request_id="req-2"),
     ),
     Case(
         reason="wrong_type",
-        headers=SIGNED | {"content-type": "text/html"},
+        headers=lambda: signed() | {"content-type": "text/html"},
         status=415,
         verdict="unreadable",
     ),
@@ -125,7 +134,9 @@ async def test_the_operator_sees_the_reason_and_the_job_and_the_caller_neither(
     db: Database, web: httpx.AsyncClient, job: UUID, case: Case
 ) -> None:
     query = {"token": case.given(job)}
-    answer = await web.post("/callbacks/fal", params=query, content=case.body, headers=case.headers)
+    answer = await web.post(
+        "/callbacks/fal", params=query, content=case.body, headers=case.headers()
+    )
     assert (answer.status_code, answer.json()) == (case.status, WORDS[case.status])
     (seen,) = (await web.get("/v1/callbacks")).json()["data"]
     assert (seen["verdict"], seen["reason"]) == (case.verdict, case.reason)
@@ -150,7 +161,7 @@ async def test_old_attempts_and_unknown_jobs_are_ignored_with_their_reason(
     await db.pool.execute("update jobs set attempt = 2 where id = $1", job)
     for about in (job, ids.new_id()):
         url = f"/callbacks/fal?token={token(about)}"
-        answer = await web.post(url, content=BODY, headers=SIGNED)
+        answer = await web.post(url, content=BODY, headers=signed())
         assert (answer.status_code, answer.json()) == (200, {"status": "ignored"})
     seen = (await web.get("/v1/callbacks")).json()["data"]
     assert [(one["verdict"], one["reason"]) for one in seen] == [
