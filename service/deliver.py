@@ -2,9 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from standardwebhooks.webhooks import Webhook
 
 from service import document, ids, jsontext
 from service.database import Database
@@ -15,10 +12,10 @@ from service.slots import Slots
 from service.store import deliveries
 from service.store.deliveries import Delivery
 from service.tally import Tally
+from service.webhook import Sender, Target
 
 # The pause before each further try, in seconds; the first try is made at once (contract §6).
 SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
-TOTAL_SECONDS = 15.0
 LEASE_SECONDS = 30.0  # longer than a try, shorter than the minute in which a cut one is made again
 LONGEST_RETRY_AFTER_SECONDS = 86400.0
 
@@ -61,8 +58,7 @@ class Delivering:
         tally: Tally | None = None,
     ) -> None:
         self._db = db
-        self._at_rest = at_rest
-        self._client = client
+        self._sender = Sender(at_rest, client)
         self._tally = tally or Tally()
         self.wake = wake
         self.slots = Slots(in_flight, wake)
@@ -88,18 +84,15 @@ class Delivering:
             gone = Delivered(error="the subscription was deleted", duration=0.0)
             await self._record(delivery, gone, Next(state="failed"))
             return
-        delivered = await self._send(delivery.url, delivery.secret, delivery)
-        await self._record(delivery, delivered, after(delivered, delivery.tries + 1))
-
-    async def _send(self, url: str, secret: bytes, delivery: Delivery) -> Delivered:
+        target = Target(
+            url=delivery.url,
+            secret=delivery.secret,
+            headers=delivery.headers,
+        )
         content = jsontext.dumps(document.of_event(delivery.event))
-        own = self._at_rest.decrypt(delivery.headers) if delivery.headers is not None else "{}"
-        headers = jsontext.loads(own) | signed_headers(
-            self._at_rest.decrypt(secret), ids.show("evt", delivery.event_id), content
-        )
-        return await self._client.post(
-            url, content=content.encode(), headers=headers, total=TOTAL_SECONDS
-        )
+        event_id = ids.show("evt", delivery.event_id)
+        delivered = await self._sender.send(target, event_id, content)
+        await self._record(delivery, delivered, after(delivered, delivery.tries + 1))
 
     async def _record(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
         self._tally.tried(then.state)
@@ -116,14 +109,3 @@ class Delivering:
                 disable=then.disable,
             )
         )
-
-
-def signed_headers(secret: str, event_id: str, content: str) -> dict[str, str]:
-    """The headers of Standard Webhooks (standardwebhooks.com) over `content`, signed now."""
-    now = datetime.now(UTC)
-    return {
-        "content-type": "application/json",
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(event_id, now, content),
-    }

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
     (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault alarm bound"),
-    (1, "checks echo findings"),
+    (1, "checks echo findings webhook"),
     (2, "store store/* providers/* providers/*/* diagnosis inbox"),
     (2, "families health inquiry news next_attempt opening operating registration standing"),
     (2, "submission tally turns wakes"),

@@ -18,8 +18,9 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from service import jsontext
 from service.__main__ import app
-from service.deliver import SCHEDULE, signed_headers
+from service.deliver import SCHEDULE
 from service.job import MOVES
+from service.webhook import signed_headers
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -76,7 +77,7 @@ def test_the_retries_are_those_of_the_schedule() -> None:
 def test_the_code_that_verifies_an_event_does() -> None:
     (code,) = blocks("python")
     body = jsontext.dumps({"type": "job.completed", "data": {"job": {"state": "completed"}}})
-    headers = signed_headers(WEBHOOK_SECRET, "evt_1", body)
+    headers = signed_headers([WEBHOOK_SECRET], "evt_1", body)
     named: dict[str, Any] = {"SECRET": WEBHOOK_SECRET}
     exec(code, named)
     assert named["receive"](body.encode(), headers) == ("evt_1", "completed")
