@@ -30,16 +30,20 @@ from service.place import Placer
 from service.probe import Probe
 from service.providers import Provider, Trust
 from service.receive import Receiver
+from service.recover import Recovering
 from service.registration import Registration
+from service.renewal import renew_secrets
 from service.replay import Replayer
+from service.resend import Resending
 from service.settings import Settings
 from service.signature import Keys
 from service.silence import Listener
-from service.store import access, health
+from service.store import health
 from service.submission import Timing
 from service.submit import Submitter
+from service.subscribe import Subscribing
 from service.sweep import Patience, Sweeper
-from service.tokens import Tokens, key_name
+from service.tokens import Tokens
 from service.turns import Limits, Turns
 from service.vault import Vault
 from service.waiting import Waiting
@@ -69,6 +73,7 @@ class Service:
     sweeper: Sweeper
     delivering: Delivering
     placer: Placer
+    recovering: Recovering
     probe: Probe
     listener: Listener
     waiting: Waiting
@@ -79,7 +84,7 @@ class Service:
         """Who works in the background."""
         return (
             *(self.submitter, self.sweeper, self.delivering, self.placer, self.listener),
-            *(self.waiting, self.forgetting),
+            *(self.waiting, self.forgetting, self.recovering),
         )
 
     def loops(self, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
@@ -111,8 +116,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
     until `stop`. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
     configured = providers.configured()
     secrets = environment.secrets(settings)
-    at_rest = AtRest(secrets)
-    guard = Guard(settings.callboard_allow_private_webhooks)
+    at_rest, guard = AtRest(secrets), Guard(settings.callboard_allow_private_webhooks)
     _say(settings, configured)
     async with contextlib.AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(
@@ -136,16 +140,16 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         echo = Echo(secrets)
         receiver = Receiver(db, configured, tokens, keys, wakes.moved, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
-        creator = _creator(settings, db, configured, catalog, guard, vault)
-        state = {"db": db, "guard": guard, "at_rest": at_rest, "creator": creator, "wakes": wakes}
+        state = _state(db, at_rest, guard, client, wakes)
+        state["creator"] = _creator(settings, db, configured, catalog, guard, vault)
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         state["metrics"] = Metrics(db, wakes.tally, alarm=receiver.alarm, queues=receiver.queues)
         state["most_in_flight"] = settings.callboard_in_flight
-        app = App(Door(receiver), state | {"probe": probe, "replayer": Replayer(db, inbox)})
+        state |= {"probe": probe, "replayer": Replayer(db, inbox)}
         yield Service(
             settings=settings,
             db=db,
-            app=app,
+            app=App(Door(receiver), state),
             receiver=receiver,
             submitter=submitter,
             sweeper=sweeper,
@@ -153,6 +157,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             placer=Placer(db, wake=wakes.place, apart=PLACES_APART_SECONDS),
             waiting=waiting,
             forgetting=Forgetting(db, wake=asyncio.Event()),
+            recovering=state["recovering"],
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )
@@ -201,6 +206,21 @@ def acting(
 def _inquiry(settings: Settings, asker: http.Asker, vault: Vault, wakes: Wakes) -> Inquiry:
     total = request_seconds(settings.callboard_lease_seconds)
     return Inquiry(asker, vault, total=total, tally=wakes.tally)
+
+
+def _state(
+    db: Database, at_rest: AtRest, guard: Guard, client: http.Deliverer, wakes: Wakes
+) -> dict[str, Any]:
+    """What requests work with, for the most part."""
+    return {
+        "db": db,
+        "guard": guard,
+        "at_rest": at_rest,
+        "wakes": wakes,
+        "subscribing": Subscribing(db, at_rest, guard, client),
+        "recovering": Recovering(db, wake=wakes.recover, staged=wakes.deliver.set),
+        "resending": Resending(db, wake=wakes.deliver),
+    }
 
 
 def _senders(
@@ -273,18 +293,3 @@ def _say(settings: Settings, configured: dict[str, Provider]) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) or "none"
-
-
-async def renew_secrets(db: Database, at_rest: AtRest, secrets: Sequence[str]) -> None:
-    """Puts everything encrypted under the newest secret; says which callbacks cannot be taken.
-
-    Raises SettingInvalid, naming CALLBOARD_SECRETS, where none of them opens what is stored.
-    """
-    for kind, owner, stored in await access.list_encrypted(db):
-        if (renewed := at_rest.renewed(stored)) is not None:
-            await access.renew_encrypted(db, kind, owner, renewed)
-    lost = await access.count_unknown_token_keys(db, [key_name(secret) for secret in secrets])
-    if lost:
-        log.warning(
-            "%d open attempts have callback tokens of a secret that is gone: they are polled", lost
-        )

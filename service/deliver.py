@@ -87,12 +87,14 @@ class Delivering:
         target = Target(
             url=delivery.url,
             secret=delivery.secret,
+            former=delivery.former_secrets,
             headers=delivery.headers,
         )
         content = jsontext.dumps(document.of_event(delivery.event))
         event_id = ids.show("evt", delivery.event_id)
         delivered = await self._sender.send(target, event_id, content)
-        await self._record(delivery, delivered, after(delivered, delivery.tries + 1))
+        tries = delivery.tries - delivery.past_tries + 1
+        await self._record(delivery, delivered, after(delivered, tries))
 
     async def _record(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
         self._tally.tried(then.state)

@@ -18,6 +18,7 @@ class Wakes:
         self.ask = asyncio.Event()
         self.place = asyncio.Event()
         self.deliver = asyncio.Event()
+        self.recover = asyncio.Event()
 
     def moved(self, outcomes: Sequence[Outcome]) -> None:
         """Wakes whoever has something to do after these, and counts them."""

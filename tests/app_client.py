@@ -16,7 +16,7 @@ from service.database import Database
 from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Asker
+from service.http import Asker, Deliverer
 from service.inbox import Inbox
 from service.inquiry import Inquiry
 from service.metrics import Metrics
@@ -26,9 +26,12 @@ from service.pace import Pace
 from service.probe import Probe
 from service.providers import Provider, fal, relay
 from service.receive import Receiver
+from service.recover import Recovering
 from service.replay import Replayer
+from service.resend import Resending
 from service.signature import Keys
 from service.store import access
+from service.subscribe import Subscribing
 from service.tokens import Tokens
 from service.vault import NO_SECRETS, Vault
 from service.wakes import Wakes
@@ -119,21 +122,26 @@ def app(
     making: Creator | None = None,
     probe: Probe | None = None,
     acting: Parts | None = None,
+    sending: Deliverer | None = None,
 ) -> App:
     """The app as `serve` wires it, without anybody at work behind it."""
     making = making or creator(db)
     acting = acting or parts(db, making.providers, Asker())
+    at_rest, wakes, sending = AtRest(SECRETS), acting.wakes, sending or Deliverer(making.guard)
     state = {
         "replayer": Replayer(db, inbox(db, making.providers)),
         "db": db,
         "guard": making.guard,
-        "at_rest": AtRest(SECRETS),
+        "at_rest": at_rest,
         "creator": making,
         "probe": probe or Probe(None, making.providers, ECHO),
-        "wakes": acting.wakes,
+        "wakes": wakes,
         "acting": acting,
         "metrics": Metrics(db, acting.wakes.tally),
         "most_in_flight": {"fal": 20},
+        "recovering": Recovering(db, wake=wakes.recover),
+        "subscribing": Subscribing(db, at_rest, making.guard, sending),
+        "resending": Resending(db, wake=wakes.deliver),
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

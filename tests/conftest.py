@@ -13,7 +13,8 @@ from service.embedded import attached
 
 # Everything a test may leave behind; transitions stay, they are part of the schema.
 TABLES = (
-    *("delivery_tries", "deliveries", "subscriptions", "callbacks", "polls", "feed", "unplaced"),
+    *("delivery_tries", "deliveries", "recoveries", "former_secrets", "subscriptions", "callbacks"),
+    *("polls", "feed", "feed_times", "unplaced"),
     *(
         "operator_actions",
         "provider_health",

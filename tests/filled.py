@@ -6,7 +6,7 @@ APP = "00000000-0000-7000-8000-000000000001"
 OTHER_APP = "00000000-0000-7000-8000-000000000002"
 JOBS = 50_000
 # 30,000 have ended, 10,000 wait to be submitted, 10,000 are with the provider; five of each of the
-# open kinds are due, and so are five of 20,005 deliveries.
+# open kinds are due, and so are five of 20,005 deliveries; five of them have failed.
 ID = """(lpad(to_hex(1700000000000 + n * 1000), 12, '0') || '7' || left(md5({0}), 3) || '8'
         || substr(md5({0}), 4, 15))::uuid"""
 FILL = f"""
@@ -67,8 +67,11 @@ acted as (
     select id, gen_random_uuid(), 1, 'resync', 'key_1', '{{}}', at from n where n <= 20000
 ),
 staged as (
-    insert into deliveries (job_id, id, version, subscription_id, state, tries, next_at, created_at)
-    select id, id, 3, '{APP}', case when n <= 20000 then 'succeeded' else 'pending' end, 1, at, at
+    insert into deliveries (job_id, id, app_id, version, subscription_id, state, tries, next_at,
+                            created_at)
+    select id, id, case when n % 10 = 0 then '{OTHER_APP}' else '{APP}' end::uuid, 3, '{APP}',
+           case when n > 20000 then 'pending' when n % 4000 = 7 then 'failed' else 'succeeded' end,
+           1, at, at
     from n where n <= 20005
 ),
 sent as (

@@ -9,11 +9,12 @@ from posting import ACCEPTED, one_round
 from raw_server import serving
 from scene import SECRETS, make_app, make_job, move, subscribe
 
-from service.assembly import built, renew_secrets
+from service.assembly import built
 from service.database import Database
 from service.encryption import AtRest
 from service.errors import SettingInvalid
 from service.job import State
+from service.renewal import renew_secrets
 from service.settings import Settings
 from service.store import access, health
 from service.tokens import key_name

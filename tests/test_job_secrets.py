@@ -20,7 +20,6 @@ from scene import SECRETS, job_row, make_app, rows_of
 from sweeping import sweeper_of
 
 from service import ids
-from service.assembly import renew_secrets
 from service.catalog import Catalog
 from service.database import Database
 from service.deliver import Delivering
@@ -31,6 +30,7 @@ from service.http import Asker, Deliverer
 from service.job import State
 from service.providers import fal
 from service.receive import Answer, Call, Receiver
+from service.renewal import renew_secrets
 from service.signature import Keys
 from service.store import access
 from service.tokens import Tokens

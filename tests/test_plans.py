@@ -9,6 +9,7 @@ import asyncpg
 import filled
 import pytest
 from filled import APP, OTHER_APP
+from planned import OF_SUBSCRIBERS
 
 from service.database import load_queries, migrate
 
@@ -78,7 +79,9 @@ RUNS: dict[str, list[str]] = {
     "finish_ask": [JOB, "1", "1", "5", JOB, "3", "'running'", "null", "null", "3"],
     "delay_submit": [JOB, "1", "5"],
     "claim_deliveries": ["64", "30"],
-    "finish_delivery": [JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null"],
+    "finish_delivery": [
+        *(JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null", "0")
+    ],
     "place_events": [],
     "reconcile": [f"'{APP}'", SOON, LATER, "600", "''", "''", "51"],
     "reconcile of all apps": ["null", SOON, LATER, "600", "''", "''", "51"],
@@ -94,6 +97,7 @@ CLAIMS = {
     "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],
 }
 MET_EACH = 2  # found by its time, and again by its key to be leased
+RUNS |= OF_SUBSCRIBERS
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
 

@@ -16,7 +16,7 @@ from service.errors import InvalidRequest, NotFound
 from service.opening import opened
 from service.settings import Settings
 from service.store import access
-from service.web.subscriptions import new_secret
+from service.subscribe import new_secret
 
 app = typer.Typer(no_args_is_help=True, help="API keys of apps.")
 SCOPES = ("submit", "read", "operate")

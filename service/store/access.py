@@ -81,9 +81,11 @@ async def list_encrypted(db: Database) -> list[tuple[str, UUID, bytes]]:
     return [(row["kind"], row["id"], row["stored"]) for row in await db.rows("list_encrypted")]
 
 
-async def renew_encrypted(db: Database, kind: str, owner: UUID, stored: bytes) -> None:
-    """Puts newly encrypted bytes in the place of the old."""
-    await db.rows("renew_encrypted", kind, owner, stored)
+async def renew_encrypted(
+    db: Database, kind: str, owner: UUID, stored: bytes, instead_of: bytes
+) -> None:
+    """Puts newly encrypted bytes in the place of the old, where they still stand."""
+    await db.rows("renew_encrypted", kind, owner, stored, instead_of)
 
 
 async def count_unknown_token_keys(db: Database, names: Sequence[str]) -> int:
@@ -99,3 +101,9 @@ async def default_secret(db: Database, app_id: UUID) -> bytes:
         raise LookupError(app_id)
     stored: bytes = row["default_secret"]
     return stored
+
+
+async def find_app(db: Database, name: str) -> UUID | None:
+    """The app of that name; None: there is none."""
+    row = await db.row("find_app", name)
+    return None if row is None else row["id"]

@@ -1,5 +1,6 @@
 """Deliveries: one event to one endpoint, leased while it is being sent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,17 +9,20 @@ from service.database import Database, Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A delivery under our lease. `url` is None where the subscription is gone; `secret` and
-    `headers` are still encrypted; `tries` are those already made. `event` is the row that
+    """A delivery under our lease. `url` is None where the subscription is gone; `secret`, the
+    `former_secrets` that sign beside it and `headers` are still encrypted. `tries` are those made
+    so far, `past_tries` of them by an earlier schedule. `event` is the row that
     `document.of_event` takes."""
 
     job_id: UUID
     id: UUID
     lease: int
     tries: int
+    past_tries: int
     event_id: UUID
     url: str | None
     secret: bytes | None
+    former_secrets: Sequence[bytes]
     headers: bytes | None
     event: Row
 
@@ -32,9 +36,11 @@ async def claim(db: Database, *, limit: int, lease_seconds: float) -> list[Deliv
             id=row["delivery_id"],
             lease=row["lease"],
             tries=row["tries"],
+            past_tries=row["past_tries"],
             event_id=row["event_id"],
             url=row["url"],
             secret=row["secret"],
+            former_secrets=row["former_secrets"],
             headers=row["headers"],
             event=row,
         )
@@ -68,5 +74,6 @@ async def finish(
         response,
         again_in,
         disable,
+        delivery.past_tries,
     )
     return row is not None

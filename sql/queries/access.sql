@@ -29,19 +29,26 @@ update api_keys set revoked_at = now() where id = $1 and revoked_at is null retu
 select 'default_secret' as kind, id, default_secret as stored from apps
 union all select 'secret', id, secret from subscriptions
 union all select 'headers', id, headers from subscriptions
+union all select 'former_secret', id, secret from former_secrets
 union all select 'job', job_id, stored from job_secrets;
 
 -- name: renew_encrypted
+-- Puts $3 where $4 still stands: what somebody has changed meanwhile is left as it is.
 with app as (
-    update apps set default_secret = $3 where id = $2 and $1 = 'default_secret'
+    update apps set default_secret = $3
+    where id = $2 and $1 = 'default_secret' and default_secret = $4
 ),
 job as (
-    update job_secrets set stored = $3 where job_id = $2 and $1 = 'job'
+    update job_secrets set stored = $3 where job_id = $2 and $1 = 'job' and stored = $4
+),
+former as (
+    update former_secrets set secret = $3
+    where id = $2 and $1 = 'former_secret' and secret = $4
 )
 update subscriptions set
     secret = case when $1 = 'secret' then $3 else secret end,
     headers = case when $1 = 'headers' then $3 else headers end
-where id = $2 and $1 in ('secret', 'headers');
+where id = $2 and ($1 = 'secret' and secret = $4 or $1 = 'headers' and headers = $4);
 
 -- name: count_unknown_token_keys
 -- Open attempts whose callback token was signed by a secret that is gone: they are polled.
@@ -53,3 +60,7 @@ where attempts.token_key is not null and attempts.token_key <> all ($1::text[]);
 -- name: default_secret
 -- Empty: no such app.
 select default_secret from apps where id = $1;
+
+-- name: find_app
+-- Empty: no app of that name.
+select id from apps where name = $1;

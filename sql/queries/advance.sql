@@ -6,7 +6,9 @@
 -- where there is none. Rows are locked in id order; a job stands at most once among the
 -- items; sent again, it changes nothing. One row comes back per item; `moved` false means "not
 -- now", and `state` says where the job stands (null: we do not have it).
-with clock as materialized (select now() as at),
+with clock as materialized (
+    select now() as at, pg_snapshot_xmin(pg_current_snapshot()) as seen
+),
 item as materialized (
     select * from unnest(
         $1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[],
@@ -116,15 +118,15 @@ recorded as (
     select id, version, state, was, event_id, attempt, source, error::json, at from moved
 ),
 queued_for_feed as (
-    insert into unplaced (job_id, version, at)
-    select id, version, at from moved where state in
+    insert into unplaced (job_id, version, at, xact, seen)
+    select id, version, moved.at, pg_current_xact_id(), clock.seen from moved, clock where state in
         ('submitted', 'running', 'completed', 'failed', 'canceled', 'expired')
 ),
 staged as (
-    insert into deliveries (job_id, id, version, subscription_id, state, next_at, created_at)
-    select moved.id, (left(event.hex, 13) || left(hash.hex, 3) || '8' || substr(hash.hex, 4, 13)
-               || right(event.hex, 2))::uuid, -- a UUIDv7 with the event's time and bucket
-           moved.version, target.id, 'pending', moved.at, moved.at
+    insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at,
+                            created_at)
+    select moved.id, delivery_id(moved.event_id, target.id), moved.app_id, moved.version,
+           target.id, 'pending', moved.at, moved.at
     from moved
     cross join lateral (
         select id from subscriptions
@@ -132,8 +134,6 @@ staged as (
         union all
         select null where moved.notify_hook is not null
             and moved.state in ('completed', 'failed', 'canceled', 'expired')) as target
-    cross join lateral (select replace(moved.event_id::text, '-', '') as hex) as event
-    cross join lateral (select md5(event.hex || coalesce(target.id::text, '')) as hex) as hash
     on conflict do nothing
     returning job_id
 ),

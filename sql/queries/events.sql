@@ -1,15 +1,28 @@
 -- name: place_events
 -- Gives places in the feed to the events that have none: one process at a time, all of them at
--- once, a job's by version and else by time. What commits later gets a later place. `busy`: another
--- process is at it. Where there is nothing to place nothing is locked, or written.
+-- once, a job's by version and else by time. What commits later gets a later place. It also stages
+-- what subscriptions wanted while the event's own statement could not see that. `busy`: another
+-- process is at it, or a subscription was marked after this statement had begun. Where there is
+-- nothing to place nothing is locked, or written.
 with waiting as materialized (select exists (select from unplaced) as any),
-head as materialized (
-    select one, place from feed_head where (select waiting.any from waiting)
+known as materialized (select marks from feed_head),
+locked as materialized (
+    select one, place, marks, told_at from feed_head where (select waiting.any from waiting)
     for update skip locked
+),
+head as materialized (
+    select one, place, told_at from locked where marks = (select marks from known)
 ),
 taken as (
     delete from unplaced using head
-    returning unplaced.job_id, unplaced.version, unplaced.at
+    returning unplaced.job_id, unplaced.version, unplaced.at, unplaced.xact, unplaced.seen
+),
+latest as materialized (select max(at) as at from taken),
+timed as (
+    insert into feed_times (minute, place)
+    select date_trunc('minute', latest.at), head.place from head, latest
+    where head.told_at < date_trunc('minute', latest.at)
+    on conflict do nothing
 ),
 lined_up as (
     select job_id, version, max(at) over (partition by job_id order by version) as at from taken
@@ -25,15 +38,44 @@ placed as (
     from head, numbered
 ),
 moved as (
-    update feed_head set place = feed_head.place + (select count(*) from numbered)
-    from head where feed_head.one = head.one and exists (select from numbered)
+    update feed_head set place = feed_head.place + (select count(*) from numbered),
+        told_at = greatest(feed_head.told_at, latest.at)
+    from head, latest where feed_head.one = head.one and latest.at is not null
+),
+late as materialized ( -- none, but for a moment after a subscription was marked
+    select * from taken
+    where seen <= (select marked from subscriptions order by marked desc limit 1)
+),
+missed as materialized (
+    select late.*, event.id, event.app_id, event.type from late, lateral (
+        select job_events.id, jobs.app_id,
+               'job.' || case when was is null then 'stuck' else now end as type
+        from job_events join jobs on jobs.id = job_events.job_id
+        where job_events.job_id = late.job_id and job_events.version = late.version
+        offset 0 -- one by one, by index
+    ) as event
+),
+staged as (
+    insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at,
+                            created_at)
+    select missed.job_id, delivery_id(missed.id, target.id), missed.app_id, missed.version,
+           target.id, 'pending', clock.at, clock.at
+    from (select now() as at) as clock, missed
+    join subscriptions as target
+        on target.app_id = missed.app_id and missed.type = any (target.events)
+    where target.marked >= missed.seen
+      and (not pg_visible_in_snapshot(missed.xact, target.marked_after)
+           or missed.at >= target.marked_since)
+    on conflict do nothing
 )
 select waiting.any and not exists (select from head) as busy from waiting;
 
 -- name: tell_stuck
 -- Tells once, as an event of its own, that the job is overdue: it moves nowhere. Empty: it was
 -- told, or has moved on.
-with clock as materialized (select now() as at),
+with clock as materialized (
+    select now() as at, pg_snapshot_xmin(pg_current_snapshot()) as seen
+),
 told as (
     update jobs set told_stuck_at = clock.at, version = version + 1
     from clock
@@ -46,18 +88,17 @@ recorded as (
     select id, version, state, null, $3::uuid, attempt, 'sweep', error, at from told
 ),
 queued_for_feed as (
-    insert into unplaced (job_id, version, at) select id, version, at from told
+    insert into unplaced (job_id, version, at, xact, seen)
+    select id, version, told.at, pg_current_xact_id(), clock.seen from told, clock
 ),
 staged as (
-    insert into deliveries (job_id, id, version, subscription_id, state, next_at, created_at)
-    select told.id, (left(event.hex, 13) || left(hash.hex, 3) || '8' || substr(hash.hex, 4, 13)
-               || right(event.hex, 2))::uuid, -- as `advance` makes them
-           told.version, target.id, 'pending', told.at, told.at
+    insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at,
+                            created_at)
+    select told.id, delivery_id($3::uuid, target.id), told.app_id, told.version, target.id,
+           'pending', told.at, told.at
     from told
     join subscriptions as target
         on target.app_id = told.app_id and 'job.stuck' = any (target.events)
-    cross join lateral (select replace($3::uuid::text, '-', '') as hex) as event
-    cross join lateral (select md5(event.hex || target.id::text) as hex) as hash
     on conflict do nothing
     returning job_id
 )
