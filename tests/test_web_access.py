@@ -46,6 +46,10 @@ async def test_without_a_known_key_everything_is_401(web: httpx.AsyncClient, hea
         *(("GET", "/v1/jobs/x/timeline"), ("POST", "/v1/subscriptions")),
         *(("GET", "/v1/subscriptions"), ("GET", "/v1/subscriptions/default-secret")),
         *(("GET", "/v1/subscriptions/x"), ("DELETE", "/v1/subscriptions/x")),
+        *(("PATCH", "/v1/subscriptions/x"), ("POST", "/v1/subscriptions/x/rotate")),
+        *(("POST", "/v1/subscriptions/x/test"), ("POST", "/v1/subscriptions/x/recover")),
+        *(("GET", "/v1/deliveries"), ("GET", "/v1/deliveries/x")),
+        ("POST", "/v1/deliveries/x/resend"),
     ):
         answer = await web.request(method, path, headers=headers)
         assert is_problem(answer, 401, "unauthorized"), (method, path)
@@ -65,7 +69,7 @@ async def test_a_scheme_is_read_in_any_case(web: httpx.AsyncClient) -> None:
 
 async def test_a_key_does_what_its_scopes_say(web: httpx.AsyncClient) -> None:
     async def status(method: str, path: str, key: str) -> int:
-        body = {"/v1/jobs": JOB, "/v1/subscriptions": SUBSCRIPTION}[path]
+        body = {"/v1/jobs": JOB, "/v1/subscriptions": SUBSCRIPTION}.get(path)
         content = body if method == "POST" else None
         answer = await web.request(method, path, headers=bearer(key), json=content)
         if answer.status_code == 403:
@@ -79,6 +83,9 @@ async def test_a_key_does_what_its_scopes_say(web: httpx.AsyncClient) -> None:
     assert await status("GET", "/v1/jobs", READER) == 200
     assert await status("GET", "/v1/jobs", OPERATOR) == 200
     assert await status("POST", "/v1/subscriptions", READER) == 403
+    assert await status("GET", "/v1/deliveries", SUBMITTER) == 403
+    assert await status("POST", f"/v1/deliveries/dlv_{'0' * 32}/resend", READER) == 403
+    assert await status("PATCH", f"/v1/subscriptions/sub_{'0' * 32}", READER) == 403
     assert await status("POST", "/v1/subscriptions", SUBMITTER) == 201
     assert await status("GET", "/v1/subscriptions", SUBMITTER) == 403
     assert await status("GET", "/v1/subscriptions", READER) == 200

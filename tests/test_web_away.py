@@ -44,6 +44,8 @@ async def test_everything_is_503_while_the_database_is_away(
     for method, path in (
         *(("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/x/timeline")),
         *(("GET", "/v1/subscriptions"), ("DELETE", "/v1/subscriptions/x")),
+        *(("PATCH", "/v1/subscriptions/x"), ("POST", "/v1/subscriptions/x/recover")),
+        *(("GET", "/v1/deliveries"), ("POST", "/v1/deliveries/x/resend")),
     ):
         answer = await web.request(method, path, json=JOB if method == "POST" else None)
         assert is_problem(answer, 503, "unavailable")

@@ -190,7 +190,7 @@ async def test_unknown_ids_and_paths_are_404(web: httpx.AsyncClient) -> None:
         ("DELETE", "/v1/jobs/x", "GET, HEAD"),
         ("POST", "/v1/jobs/x/timeline", "GET, HEAD"),
         ("PUT", "/v1/subscriptions", "GET, HEAD, POST"),
-        ("POST", "/v1/subscriptions/x", "DELETE, GET, HEAD"),
+        ("POST", "/v1/subscriptions/x", "DELETE, GET, HEAD, PATCH"),
         ("BREW", "/healthz", "GET, HEAD"),
     ],
 )

@@ -14,6 +14,7 @@ from scene import make_app
 
 from service.catalog.params import NAMES as NAMES_OF_PARAMS
 from service.database import Database
+from service.web.deliveries import FILTERS as OF_DELIVERIES
 from service.web.jobs import FILTERS
 
 several = settings(
@@ -53,10 +54,28 @@ SUBSCRIPTIONS = st.fixed_dictionaries(
         "events": st.lists(st.sampled_from(["job.completed", "job.stuck"]) | TEXT) | VALUE,
         "secret": st.just("whsec_" + "A" * 43 + "=") | TEXT.map("whsec_".__add__) | VALUE,
         "headers": st.dictionaries(TEXT, TEXT) | VALUE,
-        "since": VALUE,
+        "since": st.sampled_from(["2026-01-01", "evt_" + "0" * 32]) | VALUE,
     },
 )
-NAMES = st.sampled_from([*FILTERS, "metadata[a]", "metadata[", "metadata[]"])
+SINCE = st.sampled_from(["2026-01-01", "0001-01-01", "9999-12-31T23:59:59-14:00"]) | VALUE
+ACTS = st.sampled_from(["rotate", "recover"])  # a test would call whoever it names
+ON_SUBSCRIPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "overlap_seconds": VALUE,
+        "since": SINCE,
+        "until": SINCE,
+        "all": st.booleans() | VALUE,
+        "dry_run": st.booleans() | VALUE,
+        "enabled": st.booleans() | VALUE,
+        "url": URL | VALUE,
+        "events": st.lists(st.sampled_from(["job.completed", "job.stuck"]) | TEXT) | VALUE,
+        "headers": st.dictionaries(TEXT, TEXT) | VALUE,
+    },
+)
+NAMES = st.sampled_from(
+    [*FILTERS, *OF_DELIVERIES, "metadata[a]", "metadata[", "metadata[]"],
+)
 SENSIBLE = st.sampled_from(["queued", "true", "1", "2026-01-01", "job_" + "0" * 32, "fal"])
 QUERY = st.lists(st.tuples(NAMES | TEXT, SENSIBLE | TEXT), max_size=4)
 
@@ -108,12 +127,26 @@ async def test_any_subscription_is_taken_or_refused(web: httpx.AsyncClient, body
 
 
 @several
+@given(name=ACTS, body=ON_SUBSCRIPTIONS | VALUE)
+async def test_anything_done_to_a_subscription_is_done_or_refused(
+    web: httpx.AsyncClient, name: str, body: Any
+) -> None:
+    made = await web.post("/v1/subscriptions", json={"url": "https://app.example/"})
+    at = made.headers["location"]
+    kind = {"content-type": "application/json"}
+    changed = await web.patch(at, content=json.dumps(body), headers=kind)
+    assert is_answered(changed), changed.text
+    answer = await posted(web, f"{at}/{name}", body)
+    assert is_answered(answer), answer.text
+
+
+@several
 @given(query=QUERY)
 async def test_any_query_is_answered_or_refused(
     web: httpx.AsyncClient, query: list[tuple[str, str]]
 ) -> None:
     sendable = [tuple(part.encode("utf-8", "replace").decode() for part in pair) for pair in query]
-    for path in ("/v1/jobs", "/v1/subscriptions", "/v1/reconciliation"):
+    for path in ("/v1/jobs", "/v1/subscriptions", "/v1/deliveries", "/v1/reconciliation"):
         answer = await web.get(path, params=sendable)
         assert is_answered(answer), answer.text
 

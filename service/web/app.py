@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.web import (
     acts,
+    deliveries,
     inbox,
     jobs,
     metrics,
@@ -55,7 +56,14 @@ ROUTES = [
     Route("/v1/subscriptions", subscriptions.page, methods=["GET"]),
     Route("/v1/subscriptions/default-secret", subscriptions.default_secret, methods=["GET"]),
     Route("/v1/subscriptions/{id}", subscriptions.show, methods=["GET"]),
+    Route("/v1/subscriptions/{id}", subscriptions.change, methods=["PATCH"]),
     Route("/v1/subscriptions/{id}", subscriptions.delete, methods=["DELETE"]),
+    Route("/v1/subscriptions/{id}/rotate", subscriptions.rotate, methods=["POST"]),
+    Route("/v1/subscriptions/{id}/test", subscriptions.test, methods=["POST"]),
+    Route("/v1/subscriptions/{id}/recover", subscriptions.recover, methods=["POST"]),
+    Route("/v1/deliveries", deliveries.page, methods=["GET"]),
+    Route("/v1/deliveries/{id}", deliveries.show, methods=["GET"]),
+    Route("/v1/deliveries/{id}/resend", deliveries.resend, methods=["POST"]),
 ]
 # Their patterns, as the metrics name them: what callers ask for has no end.
 PATTERNS: dict[Any, str] = {route.endpoint: route.path for route in ROUTES}
