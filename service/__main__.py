@@ -7,6 +7,7 @@ import typer
 from service.commands import (
     callbacks,
     config,
+    deliveries,
     failures,
     jobs,
     keys,
@@ -15,6 +16,7 @@ from service.commands import (
     providers,
     reconciliation,
     serve,
+    subscriptions,
 )
 from service.commands.demo import demo
 from service.commands.sandbox import sandbox
@@ -30,6 +32,8 @@ app.command()(sandbox)
 app.command()(demo)
 app.command()(reconciliation.reconciliation)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(models.app, name="models")
 app.add_typer(providers.app, name="providers")
