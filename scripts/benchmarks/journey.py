@@ -37,6 +37,7 @@ COLUMNS = (
     *("in flight", "per second", "slowest to fastest", "p50 ms", "p99 ms"),
     *("statements", "commits"),
 )
+LEAST_SHOWN = 0.005
 OF = "statements of "  # before a statement's name, among the figures
 _LEFT = """
 select (select count(*) from deliveries where state = 'pending') + (select count(*) from agenda)
@@ -223,7 +224,7 @@ def show(measured: Sequence[Measured]) -> None:
             "\n".join(
                 f"{number:5.2f} {name.removeprefix(OF)}"
                 for name, number in sorted(one.figures.items(), key=lambda item: -item[1])
-                if name.startswith(OF)
+                if name.startswith(OF) and number >= LEAST_SHOWN
             ),
         )
         table.add_section()
