@@ -92,7 +92,7 @@ async def quieten(db: asyncpg.Connection) -> None:
 async def seed(db: asyncpg.Connection, count: int, signing: Signing) -> list[bytes]:
     """Empties the tables and makes `count` jobs in state `submitted`, with one subscription to
     their ends; returns the requests that complete them, one each."""
-    await db.execute(f"truncate {', '.join(TABLES)}")
+    await db.execute(f"truncate {', '.join(TABLES)} cascade")
     await db.execute("checkpoint")
     await db.execute(_SUBSCRIBE, APP, ids.new_id(), ["job.completed", "job.failed"])
     job_ids = [ids.new_id() for _ in range(count)]

@@ -24,7 +24,10 @@ _EVENT = """
 insert into job_events (job_id, version, now, was, id, attempt, source, at)
 values ($1, $2, $3, $4, $5, $6, 'callback', now())
 """
-_UNPLACED = "insert into unplaced (job_id, version, at) values ($1, $2, now())"
+_UNPLACED = """
+insert into unplaced (job_id, version, at, xact, seen)
+values ($1, $2, now(), pg_current_xact_id(), pg_snapshot_xmin(pg_current_snapshot()))
+"""
 _CALLBACK = """
 insert into callbacks (id, provider, job_id, attempt, received_at, verdict, address, headers, body)
 values ($1, $2, $3, $4, now(), 'accepted', $5, $6, $7)
@@ -34,8 +37,8 @@ update attempts set provider_id = coalesce(provider_id, $3), outcome = $4, outco
     output = $5, outputs = $6 where job_id = $1 and number = $2
 """
 _DELIVERIES = """
-insert into deliveries (job_id, id, version, subscription_id, state, next_at, created_at)
-select $1, $2, $3, id, 'pending', now(), now() from subscriptions
+insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at, created_at)
+select $1, $2, app_id, $3, id, 'pending', now(), now() from subscriptions
 where app_id = $4 and 'job.' || $5::text = any (events)
 """
 _AGENDA = "delete from agenda where job_id = $1"
