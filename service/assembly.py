@@ -38,11 +38,13 @@ from service.resend import Resending
 from service.settings import Settings
 from service.signature import Keys
 from service.silence import Listener
+from service.sockets import allow_many
 from service.store import health
 from service.submission import Timing
 from service.submit import Submitter
 from service.subscribe import Subscribing
 from service.sweep import Patience, Sweeper
+from service.tail import Tail
 from service.tokens import Tokens
 from service.turns import Limits, Turns
 from service.vault import Vault
@@ -74,6 +76,7 @@ class Service:
     delivering: Delivering
     placer: Placer
     recovering: Recovering
+    tail: Tail
     probe: Probe
     listener: Listener
     waiting: Waiting
@@ -114,8 +117,7 @@ class Service:
 async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncIterator[Service]:
     """A Callboard ready to run. A database that does not answer is waited for, up to a minute or
     until `stop`. Raises SettingInvalid, DatabaseAway, DatabaseNewer."""
-    configured = providers.configured()
-    secrets = environment.secrets(settings)
+    configured, secrets = providers.configured(), environment.secrets(settings)
     at_rest, guard = AtRest(secrets), Guard(settings.callboard_allow_private_webhooks)
     _say(settings, configured)
     async with contextlib.AsyncExitStack() as stack:
@@ -125,11 +127,12 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         db = await Database.connect(dsn)
         stack.push_async_callback(db.close)
         await patiently(lambda: renew_secrets(db, at_rest, secrets), START_PATIENCE_SECONDS, stop)
+        tail = Tail(db, most=allow_many() * 3 // 4)
         asker, client = http.Asker(), http.Deliverer(guard)
-        stack.push_async_callback(asker.aclose)
-        stack.push_async_callback(client.aclose)
+        for part in (asker, client, tail):
+            stack.push_async_callback(part.aclose)
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
-        vault = Vault(at_rest, catalog.secret_fields())
+        vault, echo = Vault(at_rest, catalog.secret_fields()), Echo(secrets)
         await patiently(lambda: health.try_all(db), START_PATIENCE_SECONDS, stop)
         keys = signing_keys(configured)
         inbox = Inbox(db, configured, keys, wakes.moved, vault)
@@ -137,15 +140,14 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         submitter, sweeper = _senders(
             settings, db, configured, catalog, tokens, asker, wakes, vault, waiting
         )
-        echo = Echo(secrets)
         receiver = Receiver(db, configured, tokens, keys, wakes.moved, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
         state = _state(db, at_rest, guard, client, wakes)
         state["creator"] = _creator(settings, db, configured, catalog, guard, vault)
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         state["metrics"] = Metrics(db, wakes.tally, alarm=receiver.alarm, queues=receiver.queues)
+        state |= {"probe": probe, "replayer": Replayer(db, inbox), "tail": tail}
         state["most_in_flight"] = settings.callboard_in_flight
-        state |= {"probe": probe, "replayer": Replayer(db, inbox)}
         yield Service(
             settings=settings,
             db=db,
@@ -158,6 +160,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             waiting=waiting,
             forgetting=Forgetting(db, wake=asyncio.Event()),
             recovering=state["recovering"],
+            tail=tail,
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )

@@ -5,7 +5,7 @@ Only this file and store/ touch SQL.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +145,30 @@ class Database:
         """Runs the query `name` and returns its first row, or None."""
         rows = await self.rows(name, *values)
         return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, heard: Callable[[], None]
+    ) -> AsyncIterator[asyncio.Event]:
+        """Calls `heard` at each notification on `channel`, over a connection that is held as long.
+        Yields what is set once that connection is lost. Raises StatementRefused too."""
+        lost = asyncio.Event()
+
+        def hear(*_: object) -> None:
+            heard()
+
+        def lose(_: object) -> None:
+            lost.set()
+
+        with _told(f"listening on {channel}"):
+            async with self._connection() as connection:
+                connection.add_termination_listener(lose)
+                await connection.add_listener(channel, hear)
+                try:
+                    yield lost
+                finally:
+                    connection.remove_termination_listener(lose)
+                    await connection.remove_listener(channel, hear)
 
 
 async def _left_as_found(_: asyncpg.Connection) -> None:

@@ -19,8 +19,12 @@ class Placer:
         self.wake = wake
 
     async def step(self) -> bool:
-        """Places what has no place yet. True: another process is at it, which may have begun too
-        early to see all of it. Raises DatabaseAway."""
+        """Places what has no place yet, and tells all processes so once that is committed. True:
+        another process is at it, which may have begun too early to see all of it. Raises
+        DatabaseAway."""
         await asyncio.sleep(max(0.0, self._began + self._apart - time.monotonic()))
         self._began = time.monotonic()
-        return await events.place(self._db)
+        placed, busy = await events.place(self._db)
+        if placed:
+            await events.announce(self._db)
+        return busy

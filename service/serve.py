@@ -6,15 +6,18 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import uvicorn
 
 from service.assembly import Service, built
 from service.settings import Settings
+from service.sockets import drop_stuck
 
 log = logging.getLogger(__name__)
+
+STUCK_SECONDS = 60.0
 
 
 class Role(StrEnum):
@@ -26,7 +29,12 @@ class Role(StrEnum):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: what is under way must be stored after the door is closed."""
+    """Leaves signals to us: what is under way must be stored after the door is closed. `closing`
+    is called when it is, so that no answer goes on for ever."""
+
+    def __init__(self, config: uvicorn.Config, closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._closing = closing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says where we listen, once we do: with port 0 only then known. Raises OSError where the
@@ -38,7 +46,12 @@ class _Server(uvicorn.Server):
             raise OSError(f"cannot listen on {where}") from fault
         for listening in getattr(self, "servers", []):
             for bound in listening.sockets:
+                drop_stuck(bound, STUCK_SECONDS)
                 log.info("listening on http://%s:%s", *bound.getsockname()[:2])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._closing()  # whom it lets go runs only after the door was closed, and comes not back
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -80,7 +93,7 @@ async def _answer(service: Service, stop: asyncio.Event) -> None:
         timeout_graceful_shutdown=10,
         server_header=False,
     )
-    server = _Server(config)
+    server = _Server(config, service.tail.end)
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

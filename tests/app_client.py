@@ -32,6 +32,7 @@ from service.resend import Resending
 from service.signature import Keys
 from service.store import access
 from service.subscribe import Subscribing
+from service.tail import Tail
 from service.tokens import Tokens
 from service.vault import NO_SECRETS, Vault
 from service.wakes import Wakes
@@ -123,6 +124,7 @@ def app(
     probe: Probe | None = None,
     acting: Parts | None = None,
     sending: Deliverer | None = None,
+    tail: Tail | None = None,
 ) -> App:
     """The app as `serve` wires it, without anybody at work behind it."""
     making = making or creator(db)
@@ -142,6 +144,7 @@ def app(
         "recovering": Recovering(db, wake=wakes.recover),
         "subscribing": Subscribing(db, at_rest, making.guard, sending),
         "resending": Resending(db, wake=wakes.deliver),
+        "tail": tail or Tail(db),
     }
     return App(Door(receiver(db, making.providers, making.vault)), state)
 

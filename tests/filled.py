@@ -79,8 +79,11 @@ sent as (
     select id, id, 1, at, 200, 5, '' from n where n <= 20000
 ),
 placed as (
-    insert into feed (place, job_id, version, event_id)
-    select n, id, 3, gen_random_uuid() from n where n <= 30000
+    insert into feed (place, job_id, version, event_id, app_id, type)
+    select n, id, 3, gen_random_uuid(),
+           case when n % 10 = 0 then '{OTHER_APP}' else '{APP}' end::uuid,
+           case when n % 1000 = 0 then 'job.failed' else 'job.completed' end
+    from n where n <= 30000
 ),
 unplaced_yet as (
     insert into unplaced (job_id, version, at) select id, 3, at from n where n > {JOBS} - 20

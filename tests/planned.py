@@ -1,6 +1,9 @@
-"""What the queries about endpoints and deliveries are run with, as SQL, to see their plans."""
+"""What the queries about endpoints, deliveries and the feed are run with, as SQL, to see their
+plans."""
 
 from filled import APP
+
+from service.job import ALL_EVENT_TYPES
 
 FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 NOBODY = "00000000-0000-7000-8000-000000000009"
@@ -25,3 +28,26 @@ OF_SUBSCRIBERS: dict[str, list[str]] = {
     "show_tries": [*KEYS, "10"],
     "resend_delivery": [JOB, JOB, JOB, "'somebody'"],
 }
+TYPES = f"'{{{','.join(ALL_EVENT_TYPES)}}}'"
+OF_THE_FEED: dict[str, list[str]] = {
+    "feed_after": ["29000", "50"],
+    "feed_of_app": [f"'{APP}'", TYPES, "0", "30000", "51"],
+    "feed_of_app nobody": [f"'{NOBODY}'", TYPES, "0", "30000", "51"],
+    "feed_of_app rare": [f"'{APP}'", "'{job.stuck}'", "0", "30000", "51"],
+    "feed_of_all": [TYPES, "0", "30000", "51"],
+    "feed_of_all rare": ["'{job.stuck,job.failed}'", "0", "30000", "51"],
+    "feed_of_job": [JOB, TYPES, "0", "30000", "51"],
+    "last_of_app": [f"'{APP}'", TYPES, "30000"],
+    "last_of_all": ["30000"],
+    "find_in_feed": [JOB],
+    "find_unplaced": [JOB],
+    "events_at": [f"'{{{','.join(map(str, range(29000, 29050)))}}}'"],
+    "job_is_told": [JOB, "30000"],
+    "live_keys": [f"'{{{NOBODY}}}'"],
+}
+# Which index each goes by, so that nobody else's events are met, nor others than are wanted.
+BY_INDEX = [
+    *((name, "feed_of_app") for name in OF_THE_FEED if name.startswith("feed_of_app")),
+    *(("last_of_app", "feed_of_app"), ("feed_of_all rare", "feed_of_type")),
+    *(("feed_after", "feed_pkey"), ("feed_of_job", "feed_by_event")),
+]

@@ -1,7 +1,7 @@
 """How Postgres goes about our queries in a database with a past: by index, never through it all."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -9,16 +9,12 @@ import asyncpg
 import filled
 import pytest
 from filled import APP, OTHER_APP
-from planned import OF_SUBSCRIBERS
+from plan_nodes import nodes, rows_met, rows_sorted, walked_through
+from planned import BY_INDEX, OF_SUBSCRIBERS, OF_THE_FEED
 
 from service.database import load_queries, migrate
 
 QUERIES = load_queries()
-# The tables that grow with every job there ever was, and those with every app.
-GROWING = {
-    *("jobs", "attempts", "job_events", "callbacks", "deliveries", "delivery_tries", "polls"),
-    *("agenda", "feed", "idempotency_keys", "api_keys", "operator_actions"),
-}
 FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
 # The ids of a quarter of an hour, some 800 jobs.
 SOON, LATER = (f"'{(1700000000000 + n * 1000) << 80:032x}'" for n in (200, 1000))
@@ -97,7 +93,7 @@ CLAIMS = {
     "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],
 }
 MET_EACH = 2  # found by its time, and again by its key to be leased
-RUNS |= OF_SUBSCRIBERS
+RUNS |= OF_SUBSCRIBERS | OF_THE_FEED
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
 
@@ -141,59 +137,24 @@ async def plan(
         await past.execute("deallocate one")
 
 
-def nodes(node: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a plan."""
-    if isinstance(node, list):
-        for one in node:
-            yield from nodes(one)
-    elif isinstance(node, dict):
-        if "Node Type" in node:
-            yield node
-        for one in node.values():
-            yield from nodes(one)
-
-
-def scans(plan: Any) -> Iterator[tuple[str, str]]:
-    """Which way each table is walked."""
-    for node in nodes(plan):
-        if "Relation Name" in node:
-            yield node["Node Type"], node["Relation Name"]
-
-
-def rows_met(plan: Any, table: str) -> float:
-    """How many rows of a table a plan that ran went through, those that it passed over too; one
-    that it found twice counts twice."""
-    return sum(
-        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        for node in nodes(plan)
-        if node.get("Relation Name") == table and node["Node Type"] != "ModifyTable"
-    )
-
-
-def rows_sorted(plan: Any) -> float:
-    """How many rows a plan that ran put in order."""
-    return max(
-        (
-            one["Actual Rows"]
-            for node in nodes(plan)
-            if node["Node Type"] == "Sort"
-            for one in node["Plans"]
-        ),
-        default=0.0,
-    )
-
-
-def walked_through(node: Any) -> set[str]:
-    """The growing tables that are read from end to end."""
-    return {table for kind, table in scans(node) if kind == "Seq Scan" and table in GROWING}
-
-
 @pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
 @pytest.mark.parametrize("name", RUNS)
 async def test_nothing_that_grows_is_read_from_end_to_end(
     past: asyncpg.Connection, name: str, mode: str
 ) -> None:
     assert walked_through(await plan(past, name, RUNS[name], mode)) == set()
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize(("name", "index"), BY_INDEX)
+async def test_who_reads_some_events_meets_no_others(
+    past: asyncpg.Connection, name: str, index: str, mode: str
+) -> None:
+    """Neither other apps' events nor those of other types are read and then thrown away."""
+    every = nodes(await plan(past, name, RUNS[name], mode))
+    (met,) = (node for node in every if node.get("Relation Name") == "feed")
+    assert met["Index Name"] == index
+    assert "Filter" not in met
 
 
 @pytest.fixture

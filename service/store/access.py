@@ -76,6 +76,11 @@ async def revoke_key(db: Database, key_id: UUID) -> bool:
     return await db.row("revoke_key", key_id) is not None
 
 
+async def live_keys(db: Database, key_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these keys that are not revoked."""
+    return {row["id"] for row in await db.rows("live_keys", key_ids)}
+
+
 async def list_encrypted(db: Database) -> list[tuple[str, UUID, bytes]]:
     """Everything encrypted under CALLBOARD_SECRETS: what it is, whose, and the bytes."""
     return [(row["kind"], row["id"], row["stored"]) for row in await db.rows("list_encrypted")]

@@ -6,10 +6,15 @@ from service.database import Database
 from service.store.advance import Outcome, new_event_id
 
 
-async def place(db: Database) -> bool:
-    """Gives places to the events that have none. True: another process is at it."""
+async def place(db: Database) -> tuple[int, bool]:
+    """Gives places to the events that have none: to how many. True: another process is at it."""
     row = await db.row("place_events")
-    return row is not None and bool(row["busy"])
+    return (0, False) if row is None else (int(row["placed"]), bool(row["busy"]))
+
+
+async def announce(db: Database) -> None:
+    """Wakes whoever listens for placed events: a hint, which may be lost."""
+    await db.rows("announce_events")
 
 
 async def tell_stuck(db: Database, job_id: UUID, version: int) -> list[Outcome]:

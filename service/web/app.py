@@ -16,6 +16,7 @@ from service.metrics import Metrics
 from service.web import (
     acts,
     deliveries,
+    events,
     inbox,
     jobs,
     metrics,
@@ -48,6 +49,8 @@ ROUTES = [
     Route("/v1/callbacks", inbox.page, methods=["GET"]),
     Route("/v1/callbacks/{id}", inbox.show, methods=["GET"]),
     Route("/v1/callbacks/{id}/replay", inbox.replay, methods=["POST"]),
+    Route("/v1/events", events.read, methods=["GET"]),
+    Route("/v1/events/{id}", events.show, methods=["GET"]),
     Route("/v1/models", models.page, methods=["GET"]),
     Route("/v1/models/{id:path}", models.show, methods=["GET"]),
     Route("/v1/providers", providers.page, methods=["GET"]),

@@ -24,6 +24,10 @@ from api_keys join apps on apps.id = api_keys.app_id order by api_keys.id;
 -- Empty: no such key, or it was revoked before.
 update api_keys set revoked_at = now() where id = $1 and revoked_at is null returning id;
 
+-- name: live_keys
+-- Those of these keys that are not revoked.
+select id from api_keys where id = any ($1::uuid[]) and revoked_at is null;
+
 -- name: list_encrypted
 -- Everything that is encrypted under CALLBOARD_SECRETS, for the look at start.
 select 'default_secret' as kind, id, default_secret as stored from apps

@@ -31,11 +31,16 @@ numbered as materialized (
     select job_id, version, row_number() over (order by at, job_id, version) as n from lined_up
 ),
 placed as (
-    insert into feed (place, job_id, version, event_id)
-    select head.place + n, numbered.job_id, numbered.version,
-           (select id from job_events where job_events.job_id = numbered.job_id
-            and job_events.version = numbered.version)
-    from head, numbered
+    insert into feed (place, job_id, version, event_id, app_id, type)
+    select head.place + n, numbered.job_id, numbered.version, event.id, event.app_id, event.type
+    from head, numbered, lateral (
+        select job_events.id, jobs.app_id,
+               'job.' || case when was is null then 'stuck' else now end as type
+        from job_events join jobs on jobs.id = job_events.job_id
+        where job_events.job_id = numbered.job_id and job_events.version = numbered.version
+        offset 0 -- one by one, by index, whatever the statistics say of `unplaced`
+    ) as event
+    returning job_id, version, event_id, app_id, type
 ),
 moved as (
     update feed_head set place = feed_head.place + (select count(*) from numbered),
@@ -47,13 +52,8 @@ late as materialized ( -- none, but for a moment after a subscription was marked
     where seen <= (select marked from subscriptions order by marked desc limit 1)
 ),
 missed as materialized (
-    select late.*, event.id, event.app_id, event.type from late, lateral (
-        select job_events.id, jobs.app_id,
-               'job.' || case when was is null then 'stuck' else now end as type
-        from job_events join jobs on jobs.id = job_events.job_id
-        where job_events.job_id = late.job_id and job_events.version = late.version
-        offset 0 -- one by one, by index
-    ) as event
+    select late.*, placed.event_id as id, placed.app_id, placed.type
+    from late join placed on placed.job_id = late.job_id and placed.version = late.version
 ),
 staged as (
     insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at,
@@ -68,7 +68,13 @@ staged as (
            or missed.at >= target.marked_since)
     on conflict do nothing
 )
-select waiting.any and not exists (select from head) as busy from waiting;
+select waiting.any and not exists (select from head) as busy,
+       (select count(*) from numbered) as placed from waiting;
+
+-- name: announce_events
+-- Says that something was placed, to whoever listens; in a transaction of its own, since one that
+-- also writes would make every such commit wait for the others.
+select pg_notify('callboard_feed', '');
 
 -- name: tell_stuck
 -- Tells once, as an event of its own, that the job is overdue: it moves nowhere. Empty: it was

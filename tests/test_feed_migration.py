@@ -1,0 +1,70 @@
+"""sql/migrations/0006_feed.sql: the events of before have their app and type afterwards."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from service.database import migrate
+
+MIGRATIONS = sorted((Path(__file__).parent.parent / "sql" / "migrations").glob("*.sql"))
+THIS = "0006_feed"
+APP, JOB, GONE = UUID(int=1), UUID(int=2), UUID(int=3)
+# A job that was submitted, told to be stuck and failed, and a line of a job that is gone.
+PAST = f"""
+with app as (
+    insert into apps (id, name, default_secret, created_at) values ('{APP}', 'studio', '', now())
+),
+made as (
+    insert into jobs (id, state, version, attempt, app_id, provider, model, input, metadata,
+                      deadline_seconds, warnings, upper_bound, late, created_at, finished_at)
+    values ('{JOB}', 'failed', 5, 1, '{APP}', 'fal', 'm', '{{}}', '{{}}', 60, '[]', false, false,
+            now(), now())
+),
+happened as (
+    insert into job_events (job_id, version, now, was, id, attempt, source, at)
+    select '{JOB}', version, past.now, past.was, gen_random_uuid(), 1, past.source, now()
+    from (values (1, 'queued', null, 'api'), (2, 'submitting', 'queued', 'submit'),
+                 (3, 'submitted', 'submitting', 'submit'), (4, 'submitted', null, 'sweep'),
+                 (5, 'failed', 'submitted', 'poll')) as past (version, now, was, source)
+)
+insert into feed (place, job_id, version, event_id)
+values (1, '{JOB}', 3, gen_random_uuid()), (2, '{GONE}', 3, gen_random_uuid()),
+       (3, '{JOB}', 4, gen_random_uuid()), (4, '{JOB}', 5, gen_random_uuid())
+"""
+
+
+@pytest.fixture
+async def before(server: str) -> AsyncIterator[str]:
+    """The address of a database as it was before that migration."""
+    name = f"callboard_before_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"create database {name}")
+    start, mark, query = server.partition("?")
+    url = f"{start.rpartition('/')[0]}/{name}{mark}{query}"
+    there = await asyncpg.connect(url)
+    await there.execute(
+        "create table migrations (name text primary key, applied_at timestamptz not null)"
+    )
+    for path in (one for one in MIGRATIONS if one.stem < THIS):
+        await there.execute(path.read_text())
+        await there.execute("insert into migrations values ($1, now())", path.stem)
+    await there.execute(PAST)
+    await there.close()
+    yield url
+    await connection.execute(f"drop database {name} (force)")
+    await connection.close()
+
+
+async def test_the_feed_of_before_has_apps_and_types(before: str) -> None:
+    assert THIS in await migrate(before)
+    there = await asyncpg.connect(before)
+    try:
+        rows = await there.fetch("select place, app_id, type from feed order by place")
+    finally:
+        await there.close()
+    assert [tuple(row) for row in rows] == [
+        *((1, APP, "job.submitted"), (3, APP, "job.stuck"), (4, APP, "job.failed"))
+    ]
