@@ -96,3 +96,26 @@ def test_a_benchmark_that_there_is_not_is_a_usage_error() -> None:
     ran = subprocess.run([BENCH, "nothing"], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 2
     assert "receive" in ran.stderr
+
+
+@pytest.mark.slow
+def test_the_feed_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    written = tmp_path / "bench.json"
+    ran = subprocess.run(
+        [BENCH, "feed", "--readers", "20", "--rounds", "1", "--json", written],
+        env={**os.environ, "CALLBOARD_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    measured = json.loads(written.read_text())
+    assert [(one["in_flight"], one["figures"]["events_at_once"]) for one in measured] == [
+        (20, 1),
+        (20, 20),
+    ]
+    assert all(one[number] > 0 for one in measured for number in NUMBERS)
+    for one in measured:
+        assert {"kib_per_reader", "last_ms"} <= set(one["figures"])
+        assert f"{one['figures']['last_ms']:.1f}" in ran.stdout
+    assert list((tmp_path / "data").iterdir()) == []

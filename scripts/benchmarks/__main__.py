@@ -9,12 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import journey, receive, sweep
+from benchmarks import feed, journey, receive, sweep
 from benchmarks.measured import Measured, Wanted
 from service import jsontext, logs
 
 Benchmark = Callable[[Wanted], Coroutine[Any, Any, list[Measured]]]
-BENCHMARKS: dict[str, Benchmark] = {"receive": receive.run, "sweep": sweep.run, "job": journey.run}
+BENCHMARKS: dict[str, Benchmark] = {
+    "receive": receive.run,
+    "sweep": sweep.run,
+    "job": journey.run,
+    "feed": feed.run,
+}
 
 
 def main(
@@ -30,6 +35,7 @@ def main(
         int, typer.Option(min=10_000, help="sweep: open jobs; a hundredth of that beside it.")
     ] = 1_000_000,
     ended: Annotated[int, typer.Option(min=0, help="sweep: ended jobs beside them.")] = 2_000_000,
+    readers: Annotated[int, typer.Option(min=1, help="feed: who read at once.")] = 2000,
 ) -> None:
     """Measure. Tables on stdout, progress on stderr."""
     chosen = names or list(BENCHMARKS)
@@ -37,7 +43,7 @@ def main(
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(BENCHMARKS)}")
     logs.set_up(logging.WARNING)
-    wanted = Wanted(seconds=seconds, rounds=rounds, jobs=jobs, ended=ended)
+    wanted = Wanted(seconds=seconds, rounds=rounds, jobs=jobs, ended=ended, readers=readers)
     measured: list[Measured] = []
     for name in chosen:
         measured += asyncio.run(BENCHMARKS[name](wanted))

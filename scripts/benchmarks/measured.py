@@ -8,12 +8,13 @@ from statistics import median
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """`rounds` runs of about `seconds` seconds each; `jobs` and `ended` are how many the largest
-    databases hold."""
+    databases hold; `readers` read the feed at once."""
 
     seconds: float
     rounds: int
     jobs: int
     ended: int
+    readers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
