@@ -8,6 +8,7 @@ from service.commands import (
     callbacks,
     config,
     deliveries,
+    events,
     failures,
     jobs,
     keys,
@@ -35,6 +36,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(callbacks.app, name="callbacks")
+app.add_typer(events.app, name="events")
 app.add_typer(models.app, name="models")
 app.add_typer(providers.app, name="providers")
 app.add_typer(keys.app, name="keys")

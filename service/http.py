@@ -67,7 +67,7 @@ async def fetch(url: str, *, total: float) -> bytes:
         if not 200 <= reply.status < 300:
             raise ReplyLost(f"status {reply.status}")
     except (NotSent, ReplyLost, httpx.InvalidURL) as fault:
-        raise KeysAway(f"the signing keys cannot be fetched: {_describe(fault)}") from None
+        raise KeysAway(f"the signing keys cannot be fetched: {describe(fault)}") from None
     return reply.content
 
 
@@ -92,7 +92,7 @@ class Asker:
             # httpx calls a connection that was closed after the request ConnectTimeout too;
             # aiohttp tells them apart.
             kind = NotSent if isinstance(fault.__cause__ or fault, _UNMET) else ReplyLost
-            raise kind(_describe(fault)) from None
+            raise kind(describe(fault)) from None
 
     async def aclose(self) -> None:
         """Closes the pool's connections."""
@@ -139,7 +139,7 @@ class Deliverer:
         except TargetForbidden as refusal:
             error = f"forbidden address: {refusal}"
         except _TROUBLE as fault:
-            error = _describe(fault) + (f", after status {status}" if status else "")
+            error = describe(fault) + (f", after status {status}" if status else "")
         return Delivered(
             status=None if error else status,
             body=body[:ANSWER_KEPT_BYTES],
@@ -172,7 +172,7 @@ def _authenticated(request: Request, origin: str, credentials: Headers) -> httpx
         headers.update(request.headers)
         headers.update(credentials)
     except (httpx.InvalidURL, ValueError) as fault:
-        raise NotSent(_describe(fault)) from None
+        raise NotSent(describe(fault)) from None
     here, there = ((u.scheme, u.raw_host, u.port or _PORTS.get(u.scheme)) for u in (url, home))
     if here != there or url.userinfo:
         raise TargetForbidden("the URL is not at the provider's configured origin")
@@ -195,7 +195,7 @@ async def _once(message: httpx.Request, *, connect: float, total: float, limit: 
     message.headers["connection"] = "close"
     # Cut short in its TLS handshake from outside, httpcore leaves the socket to the collector.
     message.extensions = {"timeout": {"connect": min(connect, total / 2)}, "trace": notice}
-    transport = httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+    transport = httpx.AsyncHTTPTransport(verify=tls(), trust_env=False)
     reply = None
     try:
         async with asyncio.timeout(total), transport:
@@ -203,7 +203,7 @@ async def _once(message: httpx.Request, *, connect: float, total: float, limit: 
     except Exception as fault:  # whatever it is: what counts is whether bytes had left
         if reply is None:  # else only the closing failed, and a reply in hand is kept
             kind = NotSent if _nothing_left(seen, fault) else ReplyLost
-            raise kind(_describe(fault)) from None
+            raise kind(describe(fault)) from None
     assert reply is not None
     return reply
 
@@ -245,15 +245,15 @@ def _pooled(idle: float, factory: aiohttp.SocketFactoryType | None = None) -> Ai
 
     def session() -> aiohttp.ClientSession:
         pool = aiohttp.TCPConnector(
-            limit=0, ssl=_tls(), keepalive_timeout=idle, socket_factory=factory
+            limit=0, ssl=tls(), keepalive_timeout=idle, socket_factory=factory
         )
         return aiohttp.ClientSession(connector=pool, cookie_jar=aiohttp.DummyCookieJar())
 
-    return AiohttpTransport(verify=_tls(), client=session)
+    return AiohttpTransport(verify=tls(), client=session)
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Verifies against certifi's roots or SSL_CERT_FILE's; one for all, since it takes long."""
     return httpx.create_ssl_context()
 
@@ -271,7 +271,7 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _describe(fault: BaseException) -> str:
+def describe(fault: BaseException) -> str:
     """What went wrong, in words of our own: no address, query or secret gets into them."""
     for cause in _causes(fault):
         if isinstance(cause, CallboardError):

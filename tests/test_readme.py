@@ -128,12 +128,17 @@ async def test_the_commands_work_one_after_another(clone: Path, free_ports: dict
         raise
     assert out.count("\n==\n") == len(run) - 1, err
     parts = [part.strip() for part in out.split("\n==\n")]
-    ready, submitted, subscribed, recovered, checked, called, listed, told, acted = parts
+    ready, submitted, subscribed, recovered, page, stream, *rest = parts
+    checked, called, listed, told, acted = rest
     assert jsontext.loads(ready) == {"status": "ok"}, err
     job = jsontext.loads(submitted)
     assert (job["state"], job["learnt_by"]) == ("completed", "callback"), err
     assert jsontext.loads(subscribed)["secret"].startswith("whsec_")
     assert recovered.splitlines()[-1] == "1", err
+    (event,) = jsontext.loads(page)["data"]
+    assert (event["type"], event["data"]["job"]["id"]) == ("job.completed", job["id"])
+    assert re.findall(r"^event: (.*)$", stream, re.MULTILINE)[-1] == "job.completed", stream
+    assert stream.endswith(": the job has ended, and all of its events were sent")
     checks = {one["check"]: one["ok"] for one in jsontext.loads(checked)["checks"]}
     assert (checks["database"], checks["public_url"]) in ((True, True), (True, None)), err
     assert job["id"] in called

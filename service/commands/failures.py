@@ -19,6 +19,7 @@ from service.errors import (
 from service.logs import redacted
 
 DONE, FAILED, USAGE, NOT_FOUND, NOT_ALLOWED, CONFLICT, AWAY = 0, 1, 2, 3, 4, 5, 6
+INTERRUPTED = 130
 CODES: dict[type[CallboardError], int] = {
     SettingInvalid: USAGE,
     InvalidRequest: USAGE,

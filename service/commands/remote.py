@@ -67,10 +67,11 @@ async def ask_service(
         )
     except (NotSent, ReplyLost) as fault:
         raise Unavailable(f"{url} does not answer: {fault}", code="unavailable") from None
-    return _read(url, reply)
+    return read_reply(url, reply)
 
 
-def _read(url: str, reply: Reply) -> Any:
+def read_reply(url: str, reply: Reply) -> Any:
+    """The JSON in a whole reply of the Callboard at `url`. Raises as `ask_service` does."""
     if reply.status == 204:
         return None
     value = _json(reply)
