@@ -20,6 +20,9 @@ from service.embedded import attached
 from service.job import EVENT_TYPES
 
 PATIENCE_SECONDS = 150.0
+# With a fifth of everything going wrong a provider is paused by chance, for minutes: time is moved.
+SHORTENED = """update provider_health set paused_until = now() + interval '1 second'
+    where paused_until > now() + interval '1 second'"""
 OPEN = """
 select (select count(*) from jobs where finished_at is null)
      + (select count(*) from deliveries where state = 'pending')
@@ -45,6 +48,7 @@ class Stage:
             until = time.monotonic() + PATIENCE_SECONDS
             while await db.fetchval(OPEN) and time.monotonic() < until:
                 assert self.service.is_running(), "the service went away by itself"
+                await db.execute(SHORTENED)
                 await asyncio.sleep(0.1)
         finally:
             await db.close()
