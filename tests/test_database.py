@@ -75,3 +75,19 @@ def test_text_before_the_first_name_is_refused(tmp_path: Path) -> None:
 def test_the_migrations_are_numbered_without_a_gap() -> None:
     names = sorted(path.stem for path in (database._sql_folder() / "migrations").glob("*.sql"))
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+
+
+async def test_a_short_batch_is_not_planned_anew_each_time(dsn: str) -> None:
+    own = await Database.connect(dsn, size=1)
+    try:
+        for _ in range(3):
+            await own.rows("finish_asks", *([[]] * 9), 3.0)
+            await own.rows("secrets_of_job", UUID(int=0))
+        made = await own.pool.fetchrow(
+            "select sum(custom_plans) as anew, sum(generic_plans) as once"
+            " from pg_prepared_statements where statement = $1 or statement = $2",
+            *(own.queries["finish_asks"], own.queries["secrets_of_job"]),
+        )
+        assert (made["anew"], made["once"]) == (0, 6)
+    finally:
+        await own.close()
