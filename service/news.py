@@ -9,16 +9,14 @@ from service.job import State
 from service.pace import Pace
 from service.providers import Attempt, Provider, Report
 from service.store import agenda, attempts
-from service.store.advance import Outcome, advance, reported
+from service.store.advance import Move, advance, reported
 from service.wakes import Wakes
 
 
-async def tell(
-    db: Database, provider: Provider, attempt: Attempt, report: Report, *, due_in: float
-) -> Outcome:
-    """Moves the job as the provider reports of the attempt; of one that is not current it is only
-    kept. `due_in` (seconds) dates the next look at a job that goes on. Raises DatabaseAway."""
-    move = reported(
+def told(provider: Provider, attempt: Attempt, report: Report, *, due_in: float) -> Move:
+    """The move that the provider's report of the attempt asks for; of one that is not current it is
+    only kept. `due_in` (seconds) dates the next look at a job that goes on."""
+    return reported(
         report,
         provider,
         job_id=attempt.job_id,
@@ -26,8 +24,6 @@ async def tell(
         source="poll",
         due_in=due_in,
     )
-    (outcome,) = await advance(db, [move])
-    return outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +57,7 @@ class News:
         if report.state is None:
             return
         pause = self.pace.next_look(provider, attempt.model, tries=0)
-        outcome = await tell(self.db, provider, attempt, report, due_in=pause)
+        (outcome,) = await advance(self.db, [told(provider, attempt, report, due_in=pause)])
         self.wakes.moved([outcome])
         if report.state is State.COMPLETED and not outcome.moved:
             outputs = provider.outputs(report.output)

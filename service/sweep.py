@@ -5,20 +5,21 @@ deadline and the time to give up.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from service import news
 from service.database import Database
+from service.gather import Gather
 from service.health import Health
 from service.ids import bucket_of, new_id
 from service.inquiry import Inquiry
 from service.job import ENDED, Charged, ErrorCode, JobError, State
+from service.news import told
 from service.pace import Pace, sparse_look
 from service.providers import CancelAnswer, Provider, Report
-from service.store import agenda, events, jobs
+from service.store import events, jobs
 from service.store.advance import Move, Outcome, advance, new_event_id
-from service.store.agenda import Due
+from service.store.agenda import Asked, Due, finish_asks
 from service.turns import Turns
 
 UNKNOWN_PROVIDER_SECONDS = 300.0
@@ -62,6 +63,9 @@ class Sweeper:
         self._lost = lost
         self.turns = turns
         self.wake = wake
+        # What several providers say at the same time is written at once.
+        self._moves = Gather(self._advance, key=lambda move: move.job_id)
+        self._ends = Gather(self._note, key=lambda asked: asked.due.attempt.job_id)
 
     async def step(self) -> bool:
         """Claims the due jobs whose turn it is and starts asking after them. False: a place that
@@ -97,9 +101,8 @@ class Sweeper:
             return
         await self._tell_stuck(due, due.version)
         until_overdue = due.deadline_seconds - age
-        await agenda.finish_ask(
-            self._db, due, again_in=min(left, until_overdue) if until_overdue > 0 else left
-        )
+        again_in = min(left, until_overdue) if until_overdue > 0 else left
+        await self._ends.put(Asked(due=due, again_in=again_in))
 
     async def _ask(self, provider: Provider, due: Due) -> None:
         due = await self._cancel(provider, due)
@@ -123,8 +126,7 @@ class Sweeper:
 
     async def _tell(self, provider: Provider, due: Due, report: Report, pause: float) -> int | None:
         """Moves the job as reported; its version then, None where it did not move."""
-        outcome = await news.tell(self._db, provider, due.attempt, report, due_in=pause)
-        self._moved([outcome])
+        outcome = await self._moves.put(told(provider, due.attempt, report, due_in=pause))
         return outcome.version
 
     async def _cancel(self, provider: Provider, due: Due) -> Due:
@@ -179,14 +181,13 @@ class Sweeper:
             task="late",
             due_in=again_in,
         )
-        self._moved(await advance(self._db, [move]))
+        await self._moves.put(move)
 
     async def _finish(
         self, due: Due, report: Report, again: float | None, took: int | None
     ) -> None:
-        await agenda.finish_ask(
-            self._db,
-            due,
+        asked = Asked(
+            due=due,
             again_in=again,
             poll_id=new_id(bucket_of(due.attempt.job_id)),
             duration_ms=took or 0,
@@ -194,6 +195,16 @@ class Sweeper:
             note=_note(due, report),
             progress=report.progress,
         )
+        await self._ends.put(asked)
+
+    async def _advance(self, moves: Sequence[Move]) -> Sequence[Outcome]:
+        outcomes = await advance(self._db, moves)
+        self._moved(outcomes)
+        return outcomes
+
+    async def _note(self, asked: Sequence[Asked]) -> Sequence[None]:
+        await finish_asks(self._db, asked)
+        return [None] * len(asked)
 
 
 def _note(due: Due, report: Report) -> str | None:

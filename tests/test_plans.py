@@ -72,7 +72,10 @@ RUNS: dict[str, list[str]] = {
     "take_success": [JOB, "1", JOB, "'{}'", "'[]'", "'2026-01-31'"],
     "answer_cancel": [JOB, "1", "'requested'"],
     "tell_stuck": [JOB, "3", JOB],
-    "finish_ask": [JOB, "1", "1", "5", JOB, "3", "'running'", "null", "null", "3"],
+    "finish_asks": [
+        *(f"'{{{JOB[1:-1]}}}'", "'{1}'", "'{1}'", "'{5}'", f"'{{{JOB[1:-1]}}}'", "'{3}'"),
+        *("'{running}'", "'{null}'", "'{null}'", "3"),
+    ],
     "delay_submit": [JOB, "1", "5"],
     "claim_deliveries": ["64", "30"],
     "finish_delivery": [

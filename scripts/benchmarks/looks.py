@@ -66,7 +66,7 @@ class Looker:
         """The sweeper's loop, until all that is due was asked after. Raises RuntimeError where
         one of them was not told to be running."""
         job_ids = await self._prepare(turn, queued=False)
-        self._timed.expect("finish_ask", len(job_ids))
+        self._timed.expect("finish_asks", len(job_ids))
         stop, wake, clock = asyncio.Event(), self._sweeper.wake, self._clock()
         loop = asyncio.create_task(every(LOOK_SECONDS, self._sweeper.step, wake, stop))
         async with asyncio.timeout(LONGEST_SECONDS):
@@ -165,14 +165,14 @@ async def _claim_submits(db: Database) -> list[Due]:
 
 
 async def _told(db: Database, due: Due) -> None:
-    await agenda.finish_ask(
-        db,
-        due,
+    asked = agenda.Asked(
+        due=due,
         again_in=LATER_SECONDS,
         poll_id=new_id(bucket_of(due.attempt.job_id)),
         duration_ms=120,
         said=State.RUNNING,
     )
+    await agenda.finish_asks(db, [asked])
 
 
 async def _lost(due: Due) -> None:

@@ -15,7 +15,7 @@ from service.database import Database, Row
 
 class Timed:
     """Runs statements as the Database does. `took` has the seconds of each, by name; `enough` is
-    set at the `wanted`-th call of the one that is waited for."""
+    set once the one that is waited for was run for `wanted` jobs."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -24,7 +24,7 @@ class Timed:
         self.enough = asyncio.Event()
 
     def expect(self, name: str, wanted: int) -> None:
-        """Begins anew, until `name` has run `wanted` times."""
+        """Begins anew, until `name`, whose first values are jobs, has run for `wanted` of them."""
         self.took.clear()
         self.enough.clear()
         self._left = {name: wanted}
@@ -35,8 +35,8 @@ class Timed:
         rows = await self._db.rows(name, *values)
         self.took[name].append(time.perf_counter() - began)
         if name in self._left:
-            self._left[name] -= 1
-            if self._left[name] == 0:
+            self._left[name] -= len(values[0])
+            if self._left[name] <= 0:
                 self.enough.set()
         return rows
 

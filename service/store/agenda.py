@@ -53,6 +53,20 @@ class Turn:
     most: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How the look at a job ended: due again in `again_in` seconds (None: never), and what the
+    provider said where it was asked (`poll_id`)."""
+
+    due: Due
+    again_in: float | None
+    poll_id: UUID | None = None
+    duration_ms: int = 0
+    said: State | None = None
+    note: str | None = None
+    progress: Progress | None = None
+
+
 async def claim_submits(db: Database, *, lease_seconds: float, turns: Sequence[Turn]) -> list[Due]:
     """Leases jobs that are due to be submitted, of each provider as its turn says."""
     rows = await db.rows(
@@ -112,30 +126,19 @@ def _due(row: Mapping[str, Any], **more: Any) -> Due:
     )
 
 
-async def finish_ask(
-    db: Database,
-    due: Due,
-    *,
-    again_in: float | None,
-    poll_id: UUID | None = None,
-    duration_ms: int = 0,
-    said: State | None = None,
-    note: str | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Gives the lease of a poll back, due again in `again_in` seconds (None: never), and records
-    what the provider said where it was asked (`poll_id`)."""
+async def finish_asks(db: Database, asked: Sequence[Asked]) -> None:
+    """Gives the leases of polls back, each of another job, and records what was said."""
     await db.rows(
-        "finish_ask",
-        due.attempt.job_id,
-        due.lease,
-        due.attempt.number,
-        again_in,
-        poll_id,
-        duration_ms,
-        said,
-        note,
-        _shown(progress),
+        "finish_asks",
+        [one.due.attempt.job_id for one in asked],
+        [one.due.lease for one in asked],
+        [one.due.attempt.number for one in asked],
+        [one.again_in for one in asked],
+        [one.poll_id for one in asked],
+        [one.duration_ms for one in asked],
+        [one.said for one in asked],
+        [one.note for one in asked],
+        [_shown(one.progress) for one in asked],
         WATCHED_SECONDS,
     )
 

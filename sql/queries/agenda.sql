@@ -133,33 +133,47 @@ from known cross join clock
 left join provider_health as health on health.provider = known.provider
 order by known.provider;
 
--- name: finish_ask
--- Records one poll and gives the lease back: due again after $4 seconds ($10 at most while somebody
--- waits for the job), or at once where someone asked for it meanwhile; dropped where $4 is null. A
--- lease that ended meanwhile dates and drops nothing, nor does one that a move has ended: the move
--- has given the date, be it that of the next attempt.
+-- name: finish_asks
+-- Records polls, each of another job, and gives their leases back: due again after `again_in` seconds
+-- ($10 at most while somebody waits for the job), or at once where someone asked for it meanwhile;
+-- dropped where that is null. A lease that ended meanwhile dates and drops nothing, nor does one that
+-- a move has ended: the move has given the date, be it that of the next attempt. The jobs are locked
+-- first, in id order, as whoever moves them locks them.
 with clock as materialized (select now() as at),
+locked as materialized (
+    select id from jobs where id = any ($1::uuid[]) order by id for no key update
+),
+asked as materialized (
+    select item.* from unnest(
+        $1::uuid[], $2::integer[], $3::integer[], $4::double precision[], $5::uuid[],
+        $6::integer[], $7::text[], $8::text[], $9::text[]
+    ) as item (job_id, lease, attempt, again_in, poll_id, duration_ms, said, note, progress)
+    join locked on locked.id = item.job_id
+),
 dropped as (
-    delete from agenda where job_id = $1 and lease = $2 and lease_until is not null
-        and $4::double precision is null
+    delete from agenda using asked
+    where agenda.job_id = asked.job_id and agenda.lease = asked.lease
+        and agenda.lease_until is not null and asked.again_in is null
 ),
 dated as (
     update agenda set lease_until = null,
         due_at = case when agenda.due_at < agenda.lease_until then clock.at
                  when watched_until > clock.at
-                 then clock.at + make_interval(secs => least($4::double precision, $10))
-                 else clock.at + make_interval(secs => $4::double precision) end
-    from clock where job_id = $1 and lease = $2 and lease_until is not null
-        and $4::double precision is not null
+                 then clock.at + make_interval(secs => least(asked.again_in, $10::double precision))
+                 else clock.at + make_interval(secs => asked.again_in) end
+    from asked, clock
+    where agenda.job_id = asked.job_id and agenda.lease = asked.lease
+        and agenda.lease_until is not null and asked.again_in is not null
 ),
 noted as (
     insert into polls (job_id, id, attempt, at, duration_ms, said, note)
-    select $1, $5, $3, clock.at, $6, $7, $8 from clock where $5::uuid is not null
+    select job_id, poll_id, attempt, clock.at, duration_ms, said, note from asked, clock
+    where poll_id is not null
     on conflict do nothing
 )
-update jobs set progress = $9::text::json
-where id = $1 and attempt = $3 and $9::text is not null and state in ('submitted', 'running')
-  and progress::text is distinct from $9::text;
+update jobs set progress = asked.progress::json from asked
+where jobs.id = asked.job_id and jobs.attempt = asked.attempt and asked.progress is not null
+  and jobs.state in ('submitted', 'running') and jobs.progress::text is distinct from asked.progress;
 
 -- name: delay_submit
 -- Gives a submit's lease back: tried again after $3 seconds.
