@@ -22,10 +22,10 @@ class Full(Exception):
 class Gather(Generic[Item, Answer]):
     """Runs `work` over batches of what is `put`.
 
-    At most `most` items go in a batch, and of more than twice `least` at most half of those that
-    wait; of those with one `key` only one (None: no bound). At most `waiting` may wait. A batch
-    that fails for one item's fault is done again one by one, so that a bad item hurts only
-    itself; DatabaseAway is everyone's.
+    At most `most` items go in a batch; where the last batch and those that wait are more than twice
+    `least` together, at most half as many; of those with one `key` only one (None: no bound). At
+    most `waiting` may wait. A batch that fails for one item's fault is done again one by one, so
+    that a bad item hurts only itself; DatabaseAway is everyone's.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Gather(Generic[Item, Answer]):
         self._limit = waiting
         self._queue: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._last = 0
 
     @property
     def waiting(self) -> int:
@@ -76,8 +77,9 @@ class Gather(Generic[Item, Answer]):
         later: list[tuple[Item, asyncio.Future[Answer]]] = []
         keys: set[Hashable] = set()
         # All of them at once would leave this process idle until they are done, and then the
-        # database idle until they are answered: measured, a third fewer callbacks a second.
-        most = min(self._most, max(self._least, len(self._queue) // 2))
+        # database idle until they are answered: measured, a third fewer callbacks a second. Those
+        # of the last batch are being answered, and come again: the other half.
+        most = min(self._most, max(self._least, (self._last + len(self._queue)) // 2))
         while self._queue and len(batch) < most:
             waiting = self._queue.popleft()
             key = self._key(waiting[0])
@@ -87,6 +89,7 @@ class Gather(Generic[Item, Answer]):
             keys.add(key)
             batch.append(waiting)
         self._queue.extendleft(reversed(later))
+        self._last = len(batch)
         return batch
 
     async def _do(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:

@@ -45,7 +45,7 @@ RETRY_AFTER_SECONDS = 5
 KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
     """One inbound call; of its headers those that KEPT_HEADERS begins, names in lower case.
     `shared`: it came by the door where the provider's shared tokens count too."""

@@ -5,18 +5,20 @@ unix seconds, 25 bytes as URL-safe base64. Short, because every callback carries
 says whether the job's input holds a secret, so that for all others nobody needs to look.
 """
 
+import hmac
 import math
 import re
 import struct
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from urllib.parse import unquote
 from uuid import UUID
 
 from itsdangerous import Signer
 from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.signer import SigningAlgorithm
 
 from service.errors import TokenRefused
 
@@ -31,7 +33,7 @@ _SIGNATURE_CHARACTERS = 43  # 32 bytes as base64
 _SPELLING = re.compile(r"([a-z][a-z0-9_]*)\.([\w-]{34})\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CallbackToken:
     """What a good token says. `sealed`: the job's input holds a secret."""
 
@@ -59,6 +61,13 @@ def sent_by(made_at: float, *, now: float) -> float:
     return max(made_at + MONTH_SECONDS, math.ceil(now / DAY_SECONDS) * DAY_SECONDS)
 
 
+class _HmacSha256(SigningAlgorithm):
+    """HMAC-SHA256 in one call of OpenSSL: half the time of the library's, at each callback."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha256")
+
+
 class Tokens:
     """Makes and reads callback tokens under `secrets`, newest first: the first signs, all count.
     Those of another `purpose` (at most 16 bytes long) are strangers to these."""
@@ -66,7 +75,7 @@ class Tokens:
     def __init__(self, secrets: Sequence[str], purpose: bytes = b"callboard-token") -> None:
         keys = [derived_key(secret, purpose) for secret in reversed(secrets)]
         # The keys are derived already; deriving again at each call would double its cost.
-        self._signer = Signer(keys, sep=".", key_derivation="none", digest_method=sha256)
+        self._signer = Signer(keys, sep=".", key_derivation="none", algorithm=_HmacSha256())
         self.key_name = key_name(secrets[0])
 
     def make(

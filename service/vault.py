@@ -42,18 +42,19 @@ class Vault:
         """What a provider said, with *** wherever it repeats a secret of the job's: by the value,
         under the field's name, and as the `input` of an error whose `loc` names the field. `said`
         itself, byte for byte, where it repeats none."""
-        names = self._fields.get(provider, frozenset())
-        sought = self._sought(stored)
-        if not any(word in said for word in (*self._names.get(provider, ()), *_spelled(sought))):
+        sought = [] if stored is None else self._sought(stored)
+        words = self._names.get(provider, []) + (_spelled(sought) if sought else [])
+        if not any(word in said for word in words):
             return said
         try:
             value = jsontext.received(said)
         except ValueError:
             return _replaced(said, sought)
         holder = [value]
+        names = self._fields.get(provider, frozenset())
         return jsontext.dumps(holder[0]).encode() if _clear(holder, names, sought) else said
 
-    def _sought(self, stored: bytes | None) -> list[str]:
+    def _sought(self, stored: bytes) -> list[str]:
         """The secret values to look for. That a job's end is read goes before that its secret is
         found in it: one that does not open is said in the log and looked for by name only."""
         try:

@@ -58,7 +58,7 @@ async def test_a_large_crowd_goes_by_halves_so_that_neither_side_idles() -> None
     tasks = await started(gather(work), work, *range(101))
     work.go.set()
     await asyncio.gather(*tasks)
-    assert [len(batch) for batch in work.batches] == [1, 50, 32, 18]
+    assert [len(batch) for batch in work.batches] == [1, 50, 50]
 
 
 async def test_no_answer_for_an_item_is_a_fault_that_its_caller_hears() -> None:

@@ -107,7 +107,7 @@ class Unclear:
     provider: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Report:
     """What a provider says of an attempt, by callback or by poll.
 

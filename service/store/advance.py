@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from service.job import JobError, State
 from service.providers import Progress, Provider, Report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class InboundCall:
     """A call to a provider's door, as it is kept. `verdict` is set where no job decides it."""
 
@@ -26,7 +27,7 @@ class InboundCall:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Move:
     """One item of `advance`; sql/queries/advance.sql says what each field does there.
 
@@ -57,7 +58,7 @@ class Move:
     call: InboundCall | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """What became of one Move: `moved` false is "not now", and `state` where the job stands (None:
     we do not have it). `staged`: there are new deliveries to make. `canceling`: somebody asked
@@ -135,37 +136,33 @@ def outcome_of(row: Row, move: Move | None = None) -> Outcome:
     )
 
 
-def columns(moves: Sequence[Move]) -> list[list[Any] | None]:
+# Taken out of all moves at once: a loop for each of two dozen columns took three times as long.
+_PLAIN = attrgetter(
+    *("job_id", "attempt", "was", "now", "event_id", "source", "provider_id", "token_key"),
+    *("actual", "ask", "task", "due_in", "expected", "to_attempt"),
+)
+_CALL = attrgetter("id", "provider", "verdict", "reason", "address", "headers", "body")
+_NO_CALL = (None,) * 7
+
+
+def columns(moves: Sequence[Move]) -> list[Sequence[Any] | None]:
     """The statement's arrays; one without any value goes as null, which `unnest` fills up: most
     are so, and asyncpg looks at every element."""
-    calls = [move.call for move in moves]
-    columns: list[list[Any]] = [
-        [move.job_id for move in moves],
-        [move.attempt for move in moves],
-        [move.was for move in moves],
-        [move.now for move in moves],
-        [move.event_id for move in moves],
-        [move.source for move in moves],
-        [move.provider_id for move in moves],
+    plain = zip(*map(_PLAIN, moves), strict=True)
+    job_id, attempt, was, now, event_id, source, provider_id, token_key, *more = plain
+    actual, ask, task, due_in, expected, to_attempt = more
+    calls = (_NO_CALL if move.call is None else _CALL(move.call) for move in moves)
+    columns: list[Sequence[Any]] = [
+        *(job_id, attempt, was, now, event_id, source, provider_id),
         [_json(move.urls or None) for move in moves],
-        [move.token_key for move in moves],
+        token_key,
         [_json(move.output) for move in moves],
         [_error(move.error) for move in moves],
         [_progress(move.progress) for move in moves],
-        [move.actual for move in moves],
-        [move.ask for move in moves],
-        [move.task for move in moves],
-        [move.due_in for move in moves],
-        [call and call.id for call in calls],
-        [call and call.provider for call in calls],
-        [call and call.verdict for call in calls],
-        [call and call.reason for call in calls],
-        [call and call.address for call in calls],
-        [call and call.headers for call in calls],
-        [call and call.body for call in calls],
+        *(actual, ask, task, due_in),
+        *zip(*calls, strict=True),
         [_json(move.outputs) for move in moves],
-        [move.expected for move in moves],
-        [move.to_attempt for move in moves],
+        *(expected, to_attempt),
     ]
     return [None if all(value is None for value in column) else column for column in columns]
 

@@ -9,7 +9,7 @@
 with clock as materialized (
     select now() as at, pg_snapshot_xmin(pg_current_snapshot()) as seen
 ),
-item as materialized (
+item as (
     select * from unnest(
         $1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[],
         $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::numeric[],
@@ -27,7 +27,7 @@ locked as materialized (
     select id, state, attempt, version, cancel_requested_at is not null as canceling
     from jobs where id = any ($1::uuid[]) order by id for update
 ),
-matched as materialized ( -- `attempts` as of the statement's start: enough for what it decides
+matched as ( -- `attempts` as of the statement's start: enough for what it decides
     select item.*, locked.state, locked.version, locked.canceling,
            locked.attempt = item.attempt as current,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
