@@ -1,10 +1,10 @@
-"""How much strangers may make us keep: so much from each source and from all of them, in a window.
+"""How much others may make us keep: so much from each source and from all of them, in a window.
 
 In memory, of one process; nothing is lost with it but the count.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 HOUR_SECONDS = 3600.0
@@ -49,14 +49,11 @@ class Bound:
         self._clock = clock
         self._began = clock()
         self._all = _Taken()
-        self._by_source: dict[str, _Taken] = {}
+        self._by_source: dict[Hashable, _Taken] = {}
 
-    def admits(self, source: str, size: int) -> bool:
+    def admits(self, source: Hashable, size: int) -> bool:
         """Whether `size` more bytes from `source` may be kept; where they may, they are counted."""
-        if self._clock() - self._began >= self._window:
-            self._began = self._clock()
-            self._all = _Taken()
-            self._by_source.clear()
+        self._turn()
         its = self._by_source.get(source) or _Taken()
         if not its.holds(size, self._each) or not self._all.holds(size, self._total):
             return False
@@ -64,3 +61,20 @@ class Bound:
         self._all.add(size)
         self._by_source[source] = its
         return True
+
+    def is_spent(self, source: Hashable, size: int) -> bool:
+        """Whether `size` more bytes would be too many of a source that has been counted before."""
+        if source not in self._by_source:
+            return False
+        self._turn()
+        its = self._by_source.get(source)
+        return its is not None and not (
+            its.holds(size, self._each) and self._all.holds(size, self._total)
+        )
+
+    def _turn(self) -> None:
+        """Begins a new window where the last one is over."""
+        if self._clock() - self._began >= self._window:
+            self._began = self._clock()
+            self._all = _Taken()
+            self._by_source.clear()

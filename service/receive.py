@@ -9,10 +9,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 from service import jsontext
+from service.bound import Bound, Limit
+from service.call import ANSWERS, ANSWERS_FOR, AWAY, REFUSED, Answer, Call
 from service.database import Database
 from service.diagnosis import Diagnosis, Refusal, without_token
 from service.echo import Echo
@@ -40,44 +42,11 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 5_000
 NEXT_LOOK_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
-# What is read and kept of a call's headers: enough to check it again, nothing that authenticates
-# anyone.
-KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One inbound call; of its headers those that KEPT_HEADERS begins, names in lower case.
-    `shared`: it came by the door where the provider's shared tokens count too."""
-
-    provider: str
-    token: str
-    headers: Mapping[str, str]
-    body: bytes
-    address: str
-    shared: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the provider is told: an HTTP status, and a word where it is 200."""
-
-    status: int
-    word: str = ""
-
+# Calls with a good token that moved no job, of each job and of all of them, in an hour: a provider
+# tries some ten times. What comes after them is applied, and only counted.
+REPEATS = (Limit(rows=100, bytes=4 * 1024 * 1024), Limit(rows=20_000, bytes=64 * 1024 * 1024))
 
 Checked = Freshness | CallbackRefused | KeysAway
-REFUSED = Answer(status=401)
-AWAY = Answer(status=503)
-ANSWERS = {
-    "accepted": Answer(status=200, word="accepted"),
-    "hint": Answer(status=200, word="accepted"),
-    "duplicate": Answer(status=200, word="duplicate"),
-    "ignored": Answer(status=200, word="ignored"),
-    "refused": REFUSED,
-    "unreadable": Answer(status=400),
-}
-ANSWERS_FOR = {"keys_away": AWAY, "wrong_type": Answer(status=415)}
 
 
 class Receiver:
@@ -95,6 +64,7 @@ class Receiver:
         echo: Echo | None = None,
         *,
         diagnosis: Diagnosis | None = None,
+        repeats: Bound | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self._db = db
@@ -104,6 +74,7 @@ class Receiver:
         self._vault = vault
         self._echo = echo
         self._diagnosis = diagnosis or Diagnosis(db, vault)
+        self._repeats = repeats or Bound(*REPEATS)
         self.alarm = self._diagnosis.alarm
         self._inbox = Inbox(db, providers, keys, moved, vault)
         self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=most_waiting)
@@ -208,6 +179,7 @@ class Receiver:
     ) -> Answer:
         if provider.callbacks is Trust.HINT or reason is not None:
             report = Report(state=None, provider_id=report.provider_id, ask=True)
+        spent = self._repeats.is_spent(token.job_id, len(call.body))
         move = reported(
             report,
             provider,
@@ -215,15 +187,26 @@ class Receiver:
             attempt=token.attempt,
             source="callback",
             due_in=NEXT_LOOK_SECONDS,
-            call=_kept(call, new_id(bucket_of(token.job_id)), reason=reason),
+            call=None if spent else _kept(call, new_id(bucket_of(token.job_id)), reason=reason),
         )
         outcome = await self._store(move)
         if outcome is None:
             return AWAY
+        if not outcome.moved:
+            self._count(token, call, kept=not spent)
+        elif spent:  # what moved a job is kept, whatever came before it
+            kept = _kept(call, new_id(bucket_of(token.job_id)), verdict=outcome.verdict)
+            await self._store(replace(move, now=None, event_id=kept.id, call=kept))
         if outcome.verdict == "refused" and outcome.state in OPEN:
             why = outcome.reason or ""
             self.alarm.sound(provider.name, token.job_id, verdict="refused", reason=why)
         return ANSWERS[outcome.verdict]
+
+    def _count(self, token: CallbackToken, call: Call, *, kept: bool) -> None:
+        if kept:
+            self._repeats.admits(token.job_id, len(call.body))
+        else:
+            self.alarm.drop(call.provider, "repeated")
 
     async def _keep(
         self, call: Call, token: CallbackToken | None, *, verdict: str, reason: str

@@ -12,12 +12,13 @@ import signing
 from app_client import fal_provider, inbox, keys_of
 from scene import SECRETS
 
+from service.call import Call
 from service.catalog import Catalog
 from service.database import Database
 from service.diagnosis import Diagnosis
 from service.encryption import AtRest
 from service.providers import Provider
-from service.receive import Call, Receiver
+from service.receive import Receiver
 from service.signature import Keys
 from service.store import callbacks
 from service.store.callbacks import StoredCall

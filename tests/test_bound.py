@@ -54,3 +54,23 @@ def test_a_new_window_begins_from_nothing() -> None:
     assert not of.admits("a", 1)
     clock.now += 0.1
     assert of.admits("a", 1)
+
+
+def test_a_source_is_spent_once_more_would_pass_its_bound_and_fresh_in_the_next_window() -> None:
+    clock = Clock()
+    of = bound(clock)
+    assert not of.is_spent("a", 1000), "nothing was taken of it yet"
+    of.admits("a", 90)
+    assert not of.is_spent("a", 10)
+    assert of.is_spent("a", 11)
+    assert not of.is_spent("b", 1000)
+    clock.now += 60.0
+    assert not of.is_spent("a", 11)
+
+
+def test_a_source_is_spent_where_all_together_have_had_theirs() -> None:
+    of = bound()
+    for n in range(5):
+        of.admits(f"source {n}", 1)
+    assert of.is_spent("source 1", 1)
+    assert not of.is_spent("source 9", 1)

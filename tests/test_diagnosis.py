@@ -17,12 +17,12 @@ from nacl.signing import SigningKey
 from scene import app_of, make_app, make_job, rows_of
 
 from service import ids
+from service.call import Answer
 from service.database import Database
 from service.diagnosis import REFUSED_BYTES
 from service.errors import KeysAway
 from service.job import State
 from service.providers import Provider
-from service.receive import Answer
 from service.signature import Keys
 from service.tokens import Tokens
 from service.web.callbacks import BODY_BYTES

@@ -20,6 +20,7 @@ from scene import SECRETS, job_row, make_app, rows_of
 from sweeping import sweeper_of
 
 from service import ids
+from service.call import Answer, Call
 from service.catalog import Catalog
 from service.database import Database
 from service.deliver import Delivering
@@ -29,7 +30,7 @@ from service.guard import Guard
 from service.http import Asker, Deliverer
 from service.job import State
 from service.providers import fal
-from service.receive import Answer, Call, Receiver
+from service.receive import Receiver
 from service.renewal import renew_secrets
 from service.signature import Keys
 from service.store import access

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
     (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault alarm bound"),
-    (1, "checks echo endpoint event_stream findings sockets webhook"),
+    (1, "call checks echo endpoint event_stream findings sockets webhook"),
     (2, "store store/* providers/* providers/*/* diagnosis inbox"),
     (2, "families feed health inquiry news next_attempt opening operating reader recent standing"),
     (2, "past registration renewal submission tally turns wakes"),

@@ -14,11 +14,12 @@ from pydantic import SecretStr
 from scene import SECRETS, job_row, make_app, make_job, move, rows_of
 
 from service import ids
+from service.call import Answer, Call
 from service.database import Database
 from service.errors import DatabaseAway, KeysAway
 from service.job import State
 from service.providers import Provider, fal
-from service.receive import Answer, Call, Receiver
+from service.receive import Receiver
 from service.signature import Keys
 from service.store.advance import Outcome
 from service.tokens import Tokens

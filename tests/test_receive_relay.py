@@ -9,10 +9,11 @@ import pytest
 from scene import SECRETS, job_row, make_app, make_job, rows_of
 from test_sweep_resultless import done, look
 
+from service.call import Answer, Call
 from service.database import Database
 from service.job import State
 from service.providers import relay
-from service.receive import Answer, Call, Receiver
+from service.receive import Receiver
 from service.tokens import Tokens
 
 TOKENS = Tokens(SECRETS)

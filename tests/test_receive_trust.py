@@ -10,9 +10,9 @@ from calling import call, fal_provider, receiver, relay_provider, task, token, t
 from embedded_programs import until
 from scene import app_of, job_row, make_app, make_job, rows_of
 
+from service.call import Answer
 from service.database import Database
 from service.job import State
-from service.receive import Answer
 
 ACCEPTED = Answer(status=200, word="accepted")
 UNSIGNED = {"content-type": "application/json"}

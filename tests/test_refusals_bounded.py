@@ -8,7 +8,7 @@ import pytest
 import signing
 from calling import VAULT, call, kept, receiver, token, told
 from embedded_programs import until
-from scene import make_app, make_job
+from scene import job_row, make_app, make_job
 
 from service.alarm import Alarm
 from service.bound import Bound, Limit
@@ -52,6 +52,24 @@ async def test_a_flood_from_many_sources_is_bounded_and_good_callbacks_are_taken
     assert alarm.kept == {("fal", "unknown_secret"): 100}
     assert alarm.dropped == {("fal", "unknown_secret"): 1900}
     await until(lambda: said(caplog) == 1900)
+
+
+async def test_what_repeats_itself_under_a_good_token_is_bounded_and_the_end_is_still_taken(
+    db: Database, job: UUID
+) -> None:
+    app = (await job_row(db, job))["app_id"]
+    await make_job(db, app, State.SUBMITTED, provider_id="req-of-another")
+    alarm, few = Alarm(), Bound(Limit(rows=3, bytes=10**6), Limit(rows=100, bytes=10**6))
+    door = receiver(db, diagnosis=Diagnosis(db, VAULT, alarm=alarm), repeats=few)
+    of_another, own = signing.success("req-of-another"), signing.success("req-1")
+    for _ in range(6):
+        assert (await door.receive(call(token(job), of_another))).status == 401
+    assert (await door.receive(call(token(job), own))).word == "accepted"
+    for _ in range(2):
+        assert (await door.receive(call(token(job), own))).word == "duplicate"
+    assert await told(db) == [("refused", "other_job")] * 3 + [("accepted", None)]
+    assert (await kept(db))[-1].body == own
+    assert alarm.dropped == {("fal", "repeated"): 5}
 
 
 def said(caplog: pytest.LogCaptureFixture) -> int:

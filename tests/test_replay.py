@@ -26,12 +26,12 @@ from nacl.signing import SigningKey
 from scene import app_of, job_row, make_app, make_job, move, rows_of
 
 from service import ids
+from service.call import Call
 from service.database import Database
 from service.errors import Conflict, KeysAway, Unavailable
 from service.job import State
 from service.operating import Actor
 from service.providers import Provider
-from service.receive import Call
 from service.replay import Replayed, Replayer
 from service.signature import Keys
 from service.tokens import Tokens

@@ -13,6 +13,7 @@ from posting import ACCEPTED, TOKENS, Talk, answering, hang_up, one_round, provi
 from raw_server import serving
 from scene import SECRETS, S, make_app, make_job, move, subscribe
 
+from service.call import Call
 from service.database import Database
 from service.deliver import Delivering
 from service.encryption import AtRest
@@ -21,7 +22,7 @@ from service.http import Asker, Deliverer
 from service.inquiry import Inquiry
 from service.metrics import Metrics
 from service.providers import Attempt
-from service.receive import Call, Receiver
+from service.receive import Receiver
 from service.signature import Keys
 from service.tally import Tally
 from service.vault import NO_SECRETS

@@ -25,13 +25,13 @@ from raw_server import serving
 from scene import app_of, job_row, make_app, make_job, move, rows_of
 from stepping import Actor, Order, Stepped, every_order
 
+from service.call import Answer, Call
 from service.catalog import Catalog
 from service.database import Database
 from service.errors import KeysAway
 from service.health import Health
 from service.job import State
 from service.pace import Pace
-from service.receive import Answer, Call
 from service.registration import Registration
 from service.signature import Keys
 from service.submission import Timing

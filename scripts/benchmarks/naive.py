@@ -8,11 +8,11 @@ from typing import Any
 import asyncpg
 
 from service import jsontext
+from service.call import KEPT_HEADERS, Answer, Call
 from service.database import Database
 from service.errors import TokenRefused
 from service.ids import bucket_of, new_id
 from service.providers import Provider, Report
-from service.receive import KEPT_HEADERS, Answer, Call
 from service.tokens import CallbackToken, Tokens
 
 _JOB = "select state, attempt, version, app_id from jobs where id = $1 for update"

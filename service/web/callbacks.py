@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from service.receive import KEPT_HEADERS, Answer, Call, Receiver
+from service.call import KEPT_HEADERS, Answer, Call
+from service.receive import Receiver
 
 BODY_BYTES = 1024 * 1024
 PREFIX = "/callbacks/"
