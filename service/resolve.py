@@ -19,8 +19,9 @@ from service.operating import (
     stored,
     wrong,
 )
+from service.pace import sparse_look
 from service.providers import Attempt
-from service.store import jobs
+from service.store import acts, jobs
 from service.store.advance import Move, new_event_id
 from service.store.attempts import Standing, Tried
 
@@ -29,7 +30,8 @@ async def accepted(
     parts: Parts, actor: Actor, job_id: UUID, *, attempt: int, provider_id: str | None = None
 ) -> None:
     """The provider has the job, under `provider_id`: it is asked after from now on. Without an id
-    the job waits for its callback, which must be registered.
+    the job waits for its callback, which must be registered. One that has expired without an id is
+    asked after by it too, so that its late success still comes.
 
     Raises NotFound; Conflict where the job is not unconfirmed, where another has this id, or its
     provider says that it does not know it; InvalidRequest; Unavailable.
@@ -37,6 +39,9 @@ async def accepted(
     heard = None
     for _ in range(LOOKS):
         standing = await parts.look(job_id)
+        if standing.state is State.EXPIRED and standing.current.attempt.provider_id is None:
+            await _found_late(parts, actor, standing, attempt, provider_id)
+            return
         tried = _unconfirmed(standing, attempt)
         if provider_id is None and not tried.calls_back:
             raise wrong("provider_id", "must be given: no callback is registered that will tell it")
@@ -76,6 +81,24 @@ async def not_accepted(parts: Parts, actor: Actor, job_id: UUID, *, attempt: int
         if await stored(parts, move, actor.act("resolve", tried, **said)):
             return
     raise restless()
+
+
+async def _found_late(
+    parts: Parts, actor: Actor, standing: Standing, attempt: int, provider_id: str | None
+) -> None:
+    """Asks after an expired job by the id that was found for it, now and, where it has no verdict
+    yet, as rarely as after any that is late."""
+    tried = current(standing, attempt)
+    if provider_id is None:
+        raise wrong("provider_id", "must be given: the job has expired, and is asked after by it")
+    provider = parts.provider_of(standing)
+    known = replace(tried.attempt, provider_id=provider_id)
+    heard = await _known(parts, standing, known)
+    said = {"as": "accepted", "provider_id": provider_id}
+    act = actor.act("resolve", tried, **said)
+    named = await acts.name_late(parts.db, act, provider_id, due_in=sparse_look())
+    if named and heard is not None:
+        await parts.news.keep(provider, known, heard)
 
 
 def _unconfirmed(standing: Standing, attempt: int) -> Tried:

@@ -68,6 +68,7 @@ RUNS: dict[str, list[str]] = {
     "tell_act": [JOB, JOB, "'{}'"],
     "standing_of_job": [JOB],
     "note_poll": [JOB, JOB, "1", "5", "'running'", "null", "null"],
+    "name_late": [JOB, "1", "'req-5'", "60", JOB, "'key_1'", "null", "'{}'"],
     "refresh_output": [JOB, "1", "'{}'", "'[]'"],
     "take_success": [JOB, "1", JOB, "'{}'", "'[]'", "'2026-01-31'"],
     "answer_cancel": [JOB, "1", "'requested'"],

@@ -179,6 +179,41 @@ async def test_what_is_not_in_doubt_is_not_resolved(stage: Stage, state: State) 
     assert (await stage.state(job), await stage.state(unsure)) == (state, "unconfirmed")
 
 
+async def given_up(stage: Stage) -> tuple[UUID, str]:
+    """A job whose reply was lost and that has expired for it, and its id at the provider."""
+    job, request_id = await lost(stage)
+    await stage.rendered()
+    await move(stage.db, job, now=S.EXPIRED, was=S.UNCONFIRMED, source="sweep")
+    assert await rows_of(stage.db, "agenda", job) == []
+    return job, request_id
+
+
+async def test_one_that_has_expired_comes_back_by_the_id_that_was_found(stage: Stage) -> None:
+    job, request_id = await given_up(stage)
+    await accepted(stage.parts, ALICE, job, attempt=1, provider_id=request_id)
+    row = await job_row(stage.db, job)
+    assert (row["state"], row["late"], row["provider_id"]) == ("completed", True, request_id)
+    assert await stage.acts(job) == [("resolve", 1, "key_alice", None)]
+    again = accepted(stage.parts, ALICE, job, attempt=1, provider_id=request_id)
+    await refused(again, "conflict", "it is completed")
+
+
+async def test_one_that_has_expired_and_still_renders_is_asked_after_rarely(
+    db: Database, app_id: UUID
+) -> None:
+    job = await make_job(db, app_id, S.UNCONFIRMED)
+    await move(db, job, now=S.EXPIRED, was=S.UNCONFIRMED, source="sweep")
+    async with serving(hang_up) as server, acting_at(db, provider(server.origin)) as parts:
+        await refused(accepted(parts, ALICE, job, attempt=1), "invalid_request", "expired")
+        await accepted(parts, ALICE, job, attempt=1, provider_id="req-7")
+        again = accepted(parts, ALICE, job, attempt=1, provider_id="req-7")
+        await refused(again, "conflict", "it is expired")
+    row = await job_row(db, job)
+    assert (row["state"], row["provider_id"]) == ("expired", "req-7")
+    assert await db.pool.fetchval("select task = 'late' and due_at > now() from agenda")
+    assert await db.pool.fetchval("select count(*) from operator_actions") == 1
+
+
 async def test_the_next_attempt_needs_a_provider_to_go_to(stage: Stage) -> None:
     job = await make_job(stage.db, stage.app_id, S.UNCONFIRMED, provider="prism")
     await refused(not_accepted(stage.parts, WHY, job, attempt=1), "provider_not_configured")

@@ -60,6 +60,14 @@ async def tell(db: Database, act: Act) -> None:
     await db.rows("tell_act", act.job_id, act.id, jsontext.dumps(dict(act.detail)))
 
 
+async def name_late(db: Database, act: Act, provider_id: str, *, due_in: float) -> bool:
+    """Gives the attempt of an expired job the id that somebody found, and lets it be asked after
+    from `due_in` seconds on; the act is kept with it. Whether it had none. Raises DatabaseAway."""
+    detail = jsontext.dumps(dict(act.detail))
+    about = [act.job_id, act.attempt, provider_id, due_in]
+    return bool(await db.rows("name_late", *about, act.id, act.who, act.reason, detail))
+
+
 async def request_cancel(db: Database, act: Act) -> State | None:
     """Notes that somebody wants the attempt to end, and makes the provider be asked at once; asked
     for again, it keeps who was first. Where the job stands; None: there is nothing to end, or

@@ -46,6 +46,30 @@ from jobs join attempts on attempts.job_id = jobs.id
 left join job_secrets on job_secrets.job_id = jobs.id
 where jobs.id = $1 order by attempts.number;
 
+-- name: name_late
+-- An expired job's attempt $2 gets the id $3 that somebody found for it, unless it has one, and is
+-- asked after from then on, in $4 seconds first; who did it is kept ($5 to $8). Empty: not so.
+with clock as materialized (select now() as at),
+expired as (
+    select id, provider from jobs where id = $1 and attempt = $2 and state = 'expired'
+    for no key update
+),
+named as (
+    update attempts set provider_id = $3::text from expired
+    where attempts.job_id = expired.id and number = $2 and provider_id is null
+    returning attempts.job_id, expired.provider
+),
+asked as (
+    insert into agenda (job_id, task, provider, due_at)
+    select job_id, 'late', provider, clock.at + make_interval(secs => $4::double precision)
+    from named, clock
+    on conflict do nothing
+)
+insert into operator_actions (job_id, id, attempt, act, who, reason, detail, at)
+select job_id, $5, $2, 'resolve', $6::text, $7::text, $8::text::json, clock.at from named, clock
+on conflict do nothing
+returning id;
+
 -- name: refresh_output
 -- The same success, told anew: its addresses may have expired.
 update attempts set output = $3::text::json, outputs = $4::text::json
