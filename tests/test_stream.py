@@ -1,6 +1,7 @@
 """GET /v1/events as a stream, over real HTTP: where it begins, resumes and ends, and its pings."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from app_client import KEY, is_problem
 from embedded_programs import until
+from exposed import ours, samples
 from following import BEGINNING, Block, following, place, streaming
 from scene import make_app, make_job, move
 
@@ -64,6 +66,25 @@ async def test_a_stream_begins_now_and_tells_what_a_page_tells(
     assert opened == Block(comment="events follow")
     assert [told(one), told(two)] == (await page(web))[2:]
     assert (one.retry, two.retry) == ("2000", None)
+
+
+async def test_a_stream_is_timed_until_it_begins_however_long_it_is_read(
+    web: httpx.AsyncClient,
+) -> None:
+    began = time.monotonic()
+    async with streaming(web):
+        waited = time.monotonic() - began
+        await asyncio.sleep(waited)  # as long again
+    async with asyncio.timeout(10):
+        while not (timed := await durations(web)):  # noqa: ASYNC110  once it was let go
+            await asyncio.sleep(0.01)
+    assert timed[0] <= waited
+
+
+async def durations(web: httpx.AsyncClient) -> list[float]:
+    """How long streams took, in seconds, as the metrics have it."""
+    told = ours(samples((await web.get("/metrics")).text), "request_duration_seconds_sum")
+    return [took for (_, route, _), took in told.items() if route == "/v1/events"]
 
 
 async def test_a_stream_of_nothing_yet_begins_at_the_beginning(

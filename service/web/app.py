@@ -98,10 +98,14 @@ class App:
         scope["state"] = dict(self._state)
         scope["callboard.request_id"] = request_id
 
+        answered: float | None = None
+
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # A stream lasts as long as its reader likes: what took time is that it began.
+                answered = time.monotonic() if _streams(message) else None
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
@@ -111,18 +115,27 @@ class App:
         try:
             await self._rest(scope, receive, answer)
         finally:
-            took = (time.monotonic() - began) * 1000
+            ended = time.monotonic()
             if self._metrics is not None:
                 route = PATTERNS.get(scope.get("endpoint"), "none")
-                self._metrics.requested(scope["method"], route, status or 500, took / 1000)
+                seconds = (answered or ended) - began
+                self._metrics.requested(scope["method"], route, status or 500, seconds)
             log.info(
                 "%s %s %s %.1fms request=%s",
                 scope["method"],
                 quote(scope["path"]),  # one line whatever it holds
                 status,
-                took,
+                (ended - began) * 1000,
                 request_id,
             )
+
+
+def _streams(start: Message) -> bool:
+    """Whether an answer that begins so is a stream of events."""
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in start["headers"]
+    )
 
 
 def _request_id(scope: Scope) -> str:
