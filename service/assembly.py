@@ -28,7 +28,7 @@ from service.operating import Parts
 from service.pace import Pace
 from service.place import Placer
 from service.probe import Probe
-from service.providers import Provider, Trust
+from service.providers import Provider
 from service.receive import Receiver
 from service.recover import Recovering
 from service.registration import Registration
@@ -36,7 +36,7 @@ from service.renewal import renew_secrets
 from service.replay import Replayer
 from service.resend import Resending
 from service.settings import Settings
-from service.signature import Keys
+from service.signing_keys import signing_keys
 from service.silence import Listener
 from service.sockets import allow_many
 from service.store import health
@@ -55,7 +55,6 @@ from service.web.callbacks import Door
 
 log = logging.getLogger(__name__)
 
-KEYS_FETCH_SECONDS = 10.0
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
 INBOX_SECONDS = 60.0
@@ -155,7 +154,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             receiver=receiver,
             submitter=submitter,
             sweeper=sweeper,
-            delivering=Delivering(db, at_rest, client, wake=wakes.deliver, tally=wakes.tally),
+            delivering=_delivering(db, at_rest, client, wakes),
             placer=Placer(db, wake=wakes.place, apart=PLACES_APART_SECONDS),
             waiting=waiting,
             forgetting=Forgetting(db, wake=asyncio.Event()),
@@ -164,6 +163,12 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )
+
+
+def _delivering(db: Database, at_rest: AtRest, client: http.Deliverer, wakes: Wakes) -> Delivering:
+    return Delivering(
+        db, at_rest, client, wake=wakes.deliver, staged=wakes.staged, tally=wakes.tally
+    )
 
 
 def _creator(
@@ -272,19 +277,6 @@ def _senders(
         wake=wakes.ask,
     )
     return submitter, sweeper
-
-
-def signing_keys(configured: Mapping[str, Provider]) -> dict[str, Keys]:
-    """Where the signatures of these providers' callbacks are checked."""
-
-    async def fetch(url: str) -> bytes:
-        return await http.fetch(url, total=KEYS_FETCH_SECONDS)
-
-    return {
-        name: Keys(provider.keys_url, fetch)
-        for name, provider in configured.items()
-        if provider.callbacks is Trust.SIGNED and provider.keys_url is not None
-    }
 
 
 def _say(settings: Settings, configured: dict[str, Provider]) -> None:

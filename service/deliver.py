@@ -1,16 +1,22 @@
 """Tells subscribers: signed as Standard Webhooks, and again by the schedule until acknowledged."""
 
 import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from service import document, ids, jsontext
 from service.database import Database
 from service.encryption import AtRest
+from service.gather import Gather
 from service.http import Delivered, Deliverer
 from service.loop import jittered, until_stored
-from service.slots import Slots
+from service.places import Places
 from service.store import deliveries
-from service.store.deliveries import Delivery
+from service.store.deliveries import Delivery, Finished
 from service.tally import Tally
 from service.webhook import Sender, Target
 
@@ -18,34 +24,39 @@ from service.webhook import Sender, Target
 SCHEDULE = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 LEASE_SECONDS = 30.0  # longer than a try, shorter than the minute in which a cut one is made again
 LONGEST_RETRY_AFTER_SECONDS = 86400.0
+PATIENCE_SECONDS = 5 * 86400.0  # then an endpoint that only fails is disabled
+IN_FLIGHT, IN_FLIGHT_EACH = 256, 32
+MOST_BY_KEY = 32  # jobs; of more the look for all finds more at once
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What follows a try: the delivery's state, and in how many seconds the next one is due."""
+    """What follows a try: the delivery's state, and in how many seconds the next one is due.
+    `gone`: the endpoint wants no more."""
 
     state: str
     again_in: float = 0.0
-    disable: str | None = None
+    gone: bool = False
 
 
 def after(delivered: Delivered, tries: int) -> Next:
     """What follows the answer to try number `tries` (from 1)."""
     status = delivered.status
-    if delivered.error is None and delivered.status is not None and delivered.status < 300:
+    if delivered.error is None and status is not None and status < 300:
         return Next(state="succeeded")
-    # 410 says that nobody wants these any more; the event is held with the endpoint.
-    disable = "the endpoint answered 410 Gone" if status == 410 else None
+    gone = status == 410
     if tries > len(SCHEDULE):
-        return Next(state="failed", disable=disable)
+        return Next(state="failed", gone=gone)
     pause = jittered(SCHEDULE[tries - 1])
     if status in (429, 503) and delivered.retry_after is not None:
         pause = max(pause, min(LONGEST_RETRY_AFTER_SECONDS, delivered.retry_after))
-    return Next(state="pending", again_in=pause, disable=disable)
+    return Next(state="pending", again_in=pause, gone=gone)
 
 
 class Delivering:
-    """Claims due deliveries and sends them, `in_flight` at once."""
+    """Claims due deliveries and sends them, `in_flight` at once, to one endpoint `each` of them.
+    What is staged in this process, for the jobs in `staged`, goes before the look for all."""
 
     def __init__(
         self,
@@ -54,35 +65,76 @@ class Delivering:
         client: Deliverer,
         *,
         wake: asyncio.Event,
-        in_flight: int = 64,
+        staged: deque[UUID] | None = None,
+        in_flight: int = IN_FLIGHT,
+        each: int = IN_FLIGHT_EACH,
         tally: Tally | None = None,
     ) -> None:
         self._db = db
         self._sender = Sender(at_rest, client)
         self._tally = tally or Tally()
+        self._tries: Gather[Finished, str | None] = Gather(self._record, key=lambda _: None)
+        self._staged = staged if staged is not None else deque()
+        self._looked_at = -math.inf
         self.wake = wake
-        self.slots = Slots(in_flight, wake)
+        self.places = Places(in_flight, each, wake)
 
     async def step(self) -> bool:
-        """Claims as many deliveries as there are free places and starts sending them. True: there
-        may be more due, and places for them by now. Raises DatabaseAway."""
-        free = self.slots.free
-        if not free:
+        """Claims as many deliveries as there are places for and starts sending them. True: there
+        may be more due, and places for them by now; later such places wake the loop. Raises
+        DatabaseAway."""
+        if self._staged and await self._take_staged():
             return False
-        claimed = await deliveries.claim(self._db, limit=free, lease_seconds=LEASE_SECONDS)
+        self._looked_at = time.monotonic()
+        self._staged.clear()
+        room = self.places.room()
+        if not room.free:
+            return False
+        claimed = await deliveries.claim(
+            self._db,
+            limit=room.free,
+            lease_seconds=LEASE_SECONDS,
+            each=room.each,
+            failing_each=room.failing_each,
+            failing=room.failing,
+            taken=room.taken,
+        )
+        self._start(claimed)
+        return self.places.claimed([delivery.endpoint for delivery in claimed], room)
+
+    async def _take_staged(self) -> bool:
+        """Sends what was staged here just now, which is found by key. False: there is reason to
+        look for all that is due."""
+        job_ids = set(self._staged)
+        room = self.places.room()
+        if len(job_ids) > min(MOST_BY_KEY, room.free):
+            return False
+        self._staged.clear()
+        claimed = await deliveries.claim_staged(
+            self._db,
+            list(job_ids),
+            limit=room.free,
+            lease_seconds=LEASE_SECONDS,
+            each=room.each,
+            taken=room.taken,
+        )
+        self._start(claimed)
+        all_taken = {delivery.job_id for delivery in claimed} == job_ids
+        recent = time.monotonic() < self._looked_at + LOOK_SECONDS
+        return all_taken and recent and not self.places.wanted
+
+    def _start(self, claimed: Sequence[Delivery]) -> None:
         for delivery in claimed:
-            self.slots.start(self._settle(delivery))
-        self.slots.sated = len(claimed) < free
-        return not self.slots.sated and self.slots.free > 0
+            self.places.start(delivery.endpoint, self._settle(delivery), failing=delivery.failing)
 
     async def finish(self) -> None:
         """Ends the tries under way: each is made again when its lease has run out."""
-        await self.slots.cancel()
+        await self.places.cancel()
 
     async def _settle(self, delivery: Delivery) -> None:
         if delivery.url is None or delivery.secret is None:
             gone = Delivered(error="the subscription was deleted", duration=0.0)
-            await self._record(delivery, gone, Next(state="failed"))
+            await self._store(delivery, gone, Next(state="failed"))
             return
         target = Target(
             url=delivery.url,
@@ -94,20 +146,21 @@ class Delivering:
         event_id = ids.show("evt", delivery.event_id)
         delivered = await self._sender.send(target, event_id, content)
         tries = delivery.tries - delivery.past_tries + 1
-        await self._record(delivery, delivered, after(delivered, tries))
+        await self._store(delivery, delivered, after(delivered, tries))
 
-    async def _record(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
-        self._tally.tried(then.state)
-        await until_stored(
-            lambda: deliveries.finish(
-                self._db,
-                delivery,
-                state=then.state,
-                status=delivered.status,
-                duration_ms=round(delivered.duration * 1000),
-                error=delivered.error,
-                response=delivered.body,
-                again_in=then.again_in,
-                disable=then.disable,
-            )
+    async def _store(self, delivery: Delivery, delivered: Delivered, then: Next) -> None:
+        tried = Finished(
+            delivery=delivery,
+            state=then.state,
+            status=delivered.status,
+            duration_ms=round(delivered.duration * 1000),
+            error=delivered.error,
+            response=delivered.body,
+            again_in=then.again_in,
+            gone=then.gone,
         )
+        state = await until_stored(lambda: self._tries.put(tried))
+        self._tally.tried(state or then.state)
+
+    async def _record(self, tries: Sequence[Finished]) -> list[str | None]:
+        return await deliveries.finish(self._db, tries, patience_seconds=PATIENCE_SECONDS)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import aiohttp
 
 from service.errors import ReplyLost
-from service.http import describe, tls
+from service.faults import describe
+from service.http import tls
 from service.providers import Reply
 
 CONNECT_SECONDS = 10.0

@@ -1,31 +1,32 @@
-"""Everything that leaves the house over HTTP: the one file that imports httpx.
+"""Everything that leaves the house over HTTP.
 
 No redirects, no proxy variables, no cookies, and always a deadline over the whole exchange.
-Transports are used without httpx's client, which would log every URL with its query.
+httpx is used without its client, which would log every URL with its query.
 """
 
 import asyncio
-import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cache
-from socket import gaierror
+from functools import cache, lru_cache
 from typing import Any
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
-from service.errors import CallboardError, KeysAway, NotSent, ReplyLost, TargetForbidden
+from service.errors import KeysAway, NotSent, ReplyLost, TargetForbidden
+from service.faults import describe
 from service.guard import Guard
 from service.providers import Reply, Request
 
 REPLY_BYTES, KEYS_BYTES = 8 * 1024 * 1024, 256 * 1024
 ANSWER_READ_BYTES, ANSWER_KEPT_BYTES = 64 * 1024, 4096
+URLS_KEPT = 1024
 # Node and uvicorn close idle connections after 5 s; a webhook's POST must not meet that. A GET or
 # PUT may: aiohttp repeats it.
 _WEBHOOK_IDLE_SECONDS, _POLL_IDLE_SECONDS = 4.0, 30.0
@@ -76,7 +77,9 @@ class Asker:
     flight is the caller's business."""
 
     def __init__(self) -> None:
-        self._transport = _pooled(_POLL_IDLE_SECONDS)
+        self._transport = AiohttpTransport(
+            verify=tls(), client=lambda: _session(_POLL_IDLE_SECONDS)
+        )
 
     async def ask(
         self, request: Request, *, origin: str, credentials: Headers, total: float
@@ -118,7 +121,8 @@ class Deliverer:
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._transport = _pooled(_WEBHOOK_IDLE_SECONDS, guard.socket_factory)
+        self._session: aiohttp.ClientSession | None = None
+        self._checked = lru_cache(URLS_KEPT)(self._check)  # the same few, again and again
 
     async def post(self, url: str, *, content: bytes, headers: Headers, total: float) -> Delivered:
         """POSTs `content` once; `total` seconds cover the whole answer, of which at most 64 KiB
@@ -126,16 +130,18 @@ class Deliverer:
         `forbidden address` means that nothing was sent."""
         status, body, error, wait, began = None, b"", None, None, time.monotonic()
         try:
-            self._guard.check_url(url)
-            message = httpx.Request("POST", url, content=content, headers=_unframed(headers))
-            async with asyncio.timeout(total):
-                response = await self._transport.handle_async_request(message)
-                try:
-                    status = response.status_code
-                    wait = read_retry_after(response.headers.get("retry-after", ""), time.time())
-                    body = await _read(response.aiter_raw(), ANSWER_READ_BYTES)
-                finally:
-                    await response.aclose()
+            where = self._checked(url)
+            async with (
+                asyncio.timeout(total),
+                self._open().post(
+                    where, data=content, headers=_unframed(headers), allow_redirects=False
+                ) as response,
+            ):
+                status = response.status
+                wait = read_retry_after(response.headers.get("retry-after", ""), time.time())
+                body = await _read(response.content.iter_any(), ANSWER_READ_BYTES)
+                if len(body) == ANSWER_READ_BYTES:
+                    response.close()  # there may be more of it, without end
         except TargetForbidden as refusal:
             error = f"forbidden address: {refusal}"
         except _TROUBLE as fault:
@@ -150,7 +156,18 @@ class Deliverer:
 
     async def aclose(self) -> None:
         """Closes the pool's connections."""
-        await self._transport.aclose()
+        if self._session is not None:
+            await self._session.close()
+
+    def _check(self, url: str) -> URL:
+        """`url` as it goes on the wire. Raises TargetForbidden, or ValueError where it is none."""
+        self._guard.check_url(url)
+        return URL(str(httpx.URL(url)))
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:  # made where the loop runs
+            self._session = _session(_WEBHOOK_IDLE_SECONDS, self._guard.socket_factory)
+        return self._session
 
 
 def read_retry_after(value: str, now: float) -> float | None:
@@ -240,60 +257,20 @@ async def _read(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     return bytes(content[:limit])
 
 
-def _pooled(idle: float, factory: aiohttp.SocketFactoryType | None = None) -> AiohttpTransport:
-    """A transport over an aiohttp pool of its own; connections go after `idle` seconds unused."""
-
-    def session() -> aiohttp.ClientSession:
-        pool = aiohttp.TCPConnector(
-            limit=0, ssl=tls(), keepalive_timeout=idle, socket_factory=factory
-        )
-        return aiohttp.ClientSession(connector=pool, cookie_jar=aiohttp.DummyCookieJar())
-
-    return AiohttpTransport(verify=tls(), client=session)
+def _session(
+    idle: float, factory: aiohttp.SocketFactoryType | None = None
+) -> aiohttp.ClientSession:
+    """A pool of its own; connections go after `idle` seconds unused."""
+    pool = aiohttp.TCPConnector(limit=0, ssl=tls(), keepalive_timeout=idle, socket_factory=factory)
+    return aiohttp.ClientSession(
+        connector=pool,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(),
+    )
 
 
 @cache
 def tls() -> ssl.SSLContext:
     """Verifies against certifi's roots or SSL_CERT_FILE's; one for all, since it takes long."""
     return httpx.create_ssl_context()
-
-
-_WORDS: tuple[tuple[type[BaseException], str], ...] = (
-    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),
-    (aiohttp.ClientPayloadError, "the answer was cut short"),
-    (aiohttp.ClientResponseError, "the answer is not HTTP"),
-    (httpx.RemoteProtocolError, "the answer was cut short, or is not HTTP"),
-    (httpx.LocalProtocolError, "a header cannot be written"),
-    (ssl.SSLError, "TLS failed"),
-    (gaierror, "the name does not resolve"),
-    (TimeoutError, "timed out"),
-    (ValueError, "the URL or a header cannot be written"),  # aiohttp.InvalidURL among them
-)
-
-
-def describe(fault: BaseException) -> str:
-    """What went wrong, in words of our own: no address, query or secret gets into them."""
-    for cause in _causes(fault):
-        if isinstance(cause, CallboardError):
-            return str(cause)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the TLS certificate is refused: {cause.verify_message}"
-        for kind, words in _WORDS:
-            if isinstance(cause, kind):
-                return words
-        if isinstance(cause, OSError) and cause.errno is not None:
-            return os.strerror(cause.errno)
-    return f"the connection failed ({type(cause).__name__})"
-
-
-def _causes(fault: BaseException | None) -> Iterator[BaseException]:
-    """`fault`, what caused it, and so on; of a group the first, and not aiohttp's wrappings."""
-    while fault is not None:
-        if not isinstance(fault, aiohttp.ClientConnectorError):
-            yield fault
-        if isinstance(fault, BaseExceptionGroup):
-            fault = fault.exceptions[0]
-        elif fault.__cause__ is None and type(fault).__module__.startswith("httpcore"):
-            fault = fault.__context__  # httpcore's pool strips the cause, which was the same
-        else:
-            fault = fault.__cause__

@@ -27,11 +27,12 @@ class Slots:
         """How many places are free."""
         return self._most - len(self.taken)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Starts `work` in a free place."""
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Starts `work` in a free place, which is free again when the task's callbacks are run."""
         task = asyncio.create_task(work)
         self.taken.add(task)
         task.add_done_callback(self._done)
+        return task
 
     async def drain(self) -> None:
         """Waits until everything under way has ended by itself."""

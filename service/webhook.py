@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from standardwebhooks.webhooks import Webhook
 
@@ -11,6 +12,7 @@ from service.encryption import AtRest
 from service.http import Delivered, Deliverer
 
 TOTAL_SECONDS = 15.0
+OPENED_KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +30,13 @@ class Sender:
     """Signs and sends, to no forbidden address."""
 
     def __init__(self, at_rest: AtRest, client: Deliverer) -> None:
-        self._at_rest = at_rest
+        self._opened = lru_cache(OPENED_KEPT)(at_rest.decrypt)  # the same few, again and again
         self._client = client
 
     async def send(self, target: Target, event_id: str, content: str) -> Delivered:
         """POSTs `content` once, within 15 seconds. Network trouble is in the outcome."""
-        secrets = [self._at_rest.decrypt(one) for one in (target.secret, *target.former)]
-        own = self._at_rest.decrypt(target.headers) if target.headers is not None else "{}"
+        secrets = [self._opened(one) for one in (target.secret, *target.former)]
+        own = self._opened(target.headers) if target.headers is not None else "{}"
         headers = jsontext.loads(own) | signed_headers(secrets, event_id, content)
         return await self._client.post(
             target.url, content=content.encode(), headers=headers, total=TOTAL_SECONDS

@@ -18,6 +18,7 @@ TABLES = (
     *(
         "operator_actions",
         "provider_health",
+        "failing_endpoints",
         "agenda",
         "job_secrets",
         "idempotency_keys",

@@ -59,9 +59,9 @@ class Board:
             )
         while True:
             await self.delivering.step()
-            if not self.delivering.slots.taken:
+            if not self.delivering.places.taken:
                 return
-            await self.delivering.slots.drain()
+            await self.delivering.places.drain()
 
     async def recover(self) -> None:
         """Carries out whatever is to be told again."""

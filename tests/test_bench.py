@@ -12,9 +12,9 @@ BENCH = Path(__file__).parent.parent / "scripts" / "bench"
 # What one job takes from its submission to its delivered event: eight.
 OWN = {
     **{"find_key": 1, "create_job": 1, "claim_submits": 1, "advance": 3},
-    **{"claim_deliveries": 1, "finish_delivery": 1},
+    **{"claim_staged": 1, "finish_deliveries": 1},
 }
-LOOKS = {"place_events", "rooms", "claim_asks"}
+LOOKS = {"place_events", "rooms", "claim_asks", "claim_deliveries"}
 NUMBERS = {"in_flight", "per_second", "p50_ms", "p99_ms"}
 
 

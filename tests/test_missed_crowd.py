@@ -116,7 +116,7 @@ async def at_work(db: Database) -> AsyncIterator[None]:
     finally:
         over.set()
         await asyncio.gather(*working)
-        await delivering.slots.drain()
+        await delivering.places.drain()
         await client.aclose()
 
 

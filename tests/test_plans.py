@@ -78,9 +78,12 @@ RUNS: dict[str, list[str]] = {
         *("'{running}'", "'{null}'", "'{null}'", "3"),
     ],
     "delay_submit": [JOB, "1", "5"],
-    "claim_deliveries": ["64", "30"],
-    "finish_delivery": [
-        *(JOB, JOB, "1", "'succeeded'", "200", "3", "null", "''", "0", "null", "0")
+    "claim_deliveries": ["64", "30", f"'{{{APP}}}'", "'{1}'", "32", "2", "16"],
+    "claim_staged": [f"'{{{NOBODY}}}'", "64", "30", "32", "'{}'", "'{}'"],
+    "finish_deliveries": [
+        *(f"'{{{NOBODY},{NOBODY}}}'", f"'{{{NOBODY},{NOBODY}}}'", "'{1,1}'"),
+        *("'{succeeded,pending}'", "'{200,500}'", "'{3,3}'", "'{null,null}'", "'{null,null}'"),
+        *("'{0,5}'", "'{false,false}'", "'{0,0}'", "432000"),
     ],
     "place_events": [],
     "reconcile": [f"'{APP}'", SOON, LATER, "600", "''", "''", "51"],

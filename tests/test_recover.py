@@ -22,6 +22,7 @@ from service.job import State
 from service.place import Placer
 from service.recover import ONE_REQUEST_SECONDS, Recovering
 from service.store import subscriptions
+from service.store.deliveries import claim
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 DOWN = b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\ndown"
@@ -40,9 +41,9 @@ async def sent(worker: Delivering) -> None:
     """All that is due is sent."""
     while True:
         await worker.step()
-        if not worker.slots.taken:
+        if not worker.places.taken:
             return
-        await worker.slots.drain()
+        await worker.places.drain()
 
 
 async def recovered(db: Database, page: int = 3) -> None:
@@ -241,7 +242,7 @@ async def test_a_try_under_way_is_left_alone_and_a_waiting_one_is_made_now(db: D
     app = await make_app(db)
     wanted = await subscribe(db, app, "https://a.example", DONE)
     jobs = await ended(db, app, 2)
-    assert len(await db.rows("claim_deliveries", 1, 30.0)) == 1
+    assert len(await claim(db, limit=1, lease_seconds=30.0)) == 1
     await db.pool.execute(
         "update deliveries set next_at = now() + interval '5 hours' where lease = 0"
     )
@@ -272,7 +273,7 @@ async def test_a_last_try_that_fails_while_it_is_recovered_is_followed_by_others
         assert await ask(db, wanted) == 1
         await recovered(db)
         release.set()
-        await worker.slots.drain()
+        await worker.places.drain()
     assert await states(db, [job]) == ["pending"]
 
 

@@ -149,7 +149,7 @@ async def test_tries_of_deliveries_are_counted_by_what_became_of_them(
     client = Deliverer(Guard([]))
     delivering = Delivering(db, AtRest(SECRETS), client, wake=asyncio.Event(), tally=tally)
     await delivering.step()
-    await delivering.slots.drain()
+    await delivering.places.drain()
     await client.aclose()
     found = ours(await exposed(Metrics(db, tally)), "delivery_tries_total")
     assert found == {("failed",): 1}

@@ -16,6 +16,7 @@ TOKEN_SECONDS = 86_400
 TABLES = (
     *(
         "operator_actions",
+        "failing_endpoints",
         "delivery_tries",
         "deliveries",
         "callbacks",

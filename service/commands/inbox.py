@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from service import ids, providers
 from service import settings as environment
-from service.assembly import signing_keys
 from service.catalog import Catalog
 from service.commands.acting import user
 from service.commands.remote import ask_service
@@ -20,6 +19,7 @@ from service.opening import opened
 from service.operating import Actor
 from service.replay import Replayer
 from service.settings import Settings
+from service.signing_keys import signing_keys
 from service.store import callbacks
 from service.vault import Vault
 from service.web.access import page_of

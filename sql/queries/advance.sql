@@ -123,10 +123,11 @@ queued_for_feed as (
         ('submitted', 'running', 'completed', 'failed', 'canceled', 'expired')
 ),
 staged as (
-    insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at,
+    insert into deliveries (job_id, id, app_id, version, subscription_id, origin, state, next_at,
                             created_at)
     select moved.id, delivery_id(moved.event_id, target.id), moved.app_id, moved.version,
-           target.id, 'pending', moved.at, moved.at
+           target.id, case when target.id is null then origin_key(moved.notify_hook) end,
+           'pending', moved.at, moved.at
     from moved
     cross join lateral (
         select id from subscriptions

@@ -1,28 +1,81 @@
 -- name: claim_deliveries
--- Leases deliveries that are due, with all that their event tells. A disabled endpoint's wait; one
--- whose subscription is gone is claimed, without a url, so that it can be closed.
-with clock as materialized (select now() as at),
-due as (
-    select deliveries.job_id, deliveries.id
-    from deliveries left join subscriptions on subscriptions.id = deliveries.subscription_id
-    where deliveries.state = 'pending' and deliveries.next_at <= (select at from clock)
-      and (deliveries.subscription_id is null or subscriptions.id is null
-           or subscriptions.enabled)
-    order by deliveries.next_at limit $1 for update of deliveries skip locked
+-- Leases deliveries that are due, with all that their event tells: up to $1, each endpoint's oldest
+-- first, and every endpoint's first before any endpoint's second. An endpoint has $5 places, one
+-- whose last try failed $6, less those that are taken ($3, $4); all that fail together have $7. A
+-- disabled endpoint's are passed over; one whose subscription is gone is claimed, without a url, so
+-- that it can be closed.
+with recursive clock as materialized ( -- a lease that a crash forgets is only a try made again
+    select now() as at from set_config('synchronous_commit', 'off', true)
+),
+line as ( -- from one endpoint to the next, by the index: only the oldest of each is met
+    (select endpoint, next_at from deliveries where state = 'pending'
+     order by endpoint, next_at limit 1)
+    union all
+    select next.* from line cross join lateral (
+        select deliveries.endpoint, deliveries.next_at from deliveries
+        where state = 'pending' and deliveries.endpoint > line.endpoint
+        order by deliveries.endpoint, deliveries.next_at limit 1
+    ) as next
+),
+taken as materialized (
+    select * from unnest($3::uuid[], $4::integer[]) as taken (endpoint, places)
+),
+open as materialized (
+    select line.endpoint, failing,
+           least($1::integer, case when failing then $6::integer else $5::integer end
+               - coalesce((select places from taken where taken.endpoint = line.endpoint), 0))
+               as places
+    from line cross join lateral (
+        select exists (select from failing_endpoints
+                       where failing_endpoints.endpoint = line.endpoint) as failing
+    ) as health
+    where line.next_at <= (select at from clock)
+      and coalesce((select enabled from subscriptions where id = line.endpoint), true)
+),
+waiting as (
+    select endpoint, failing, next_at, row_number() over (partition by endpoint order by next_at)
+           as n
+    from open cross join lateral (
+        select next_at from deliveries
+        where deliveries.endpoint = open.endpoint and state = 'pending'
+          and next_at <= (select at from clock)
+        order by next_at limit greatest(0, open.places)
+    ) as turn
+),
+chosen as materialized (
+    select endpoint, failing, count(*) as places from (
+        select endpoint, failing from (
+            select endpoint, failing, n, next_at,
+                   row_number() over (partition by failing order by n, next_at) as place
+            from waiting
+        ) as ranked
+        where not failing or place <= $7::integer
+        order by n, next_at limit $1::integer
+    ) as first
+    group by endpoint, failing
+),
+due as materialized (
+    select job_id, id, failing from chosen cross join lateral (
+        select job_id, id from deliveries
+        where deliveries.endpoint = chosen.endpoint and state = 'pending'
+          and next_at <= (select at from clock)
+        order by next_at limit chosen.places for update skip locked
+    ) as turn
 ),
 claimed as (
     update deliveries set lease = lease + 1,
         next_at = clock.at + make_interval(secs => $2::double precision),
         lease_until = clock.at + make_interval(secs => $2::double precision)
     from clock
-    where deliveries.job_id = any (array(select job_id from due))
+    where deliveries.job_id = any (array(select job_id from due)) -- by key, whatever the plan
       and deliveries.id = any (array(select id from due))
     returning deliveries.job_id, deliveries.id as delivery_id, deliveries.version as told_version,
-              deliveries.subscription_id, deliveries.tries, deliveries.past_tries,
-              deliveries.lease, clock.at as claimed_at
+              deliveries.subscription_id, deliveries.endpoint, deliveries.tries,
+              deliveries.past_tries, deliveries.lease, clock.at as claimed_at
 )
-select claimed.delivery_id, claimed.subscription_id, claimed.tries, claimed.past_tries,
-       claimed.lease,
+select claimed.delivery_id, claimed.subscription_id, claimed.endpoint, claimed.tries,
+       claimed.past_tries, claimed.lease,
+       (select failing from due where due.id = claimed.delivery_id) as failing,
        event.id as event_id, event.now as event_now, event.was as event_was,
        event.version as event_version, event.attempt as event_attempt, event.at as event_at,
        event.source as event_source, event.detail as event_detail,
@@ -46,145 +99,140 @@ join job_events as event on event.job_id = claimed.job_id and event.version = cl
 join attempts on attempts.job_id = claimed.job_id and attempts.number = event.attempt
 left join subscriptions on subscriptions.id = claimed.subscription_id;
 
--- name: finish_delivery
--- Records a try and what follows: succeeded, failed for good, or pending again after $9 seconds.
--- One whose schedule has begun anew meanwhile ($11) goes on all the same. Empty: the lease ended
--- meanwhile, and another process has it.
-with clock as materialized (select now() as at),
+-- name: claim_staged
+-- Leases what has just been staged for the jobs $1, by key, for whoever staged it: up to $2 to
+-- endpoints that are open, do not fail and have room of $4, less what is taken ($5, $6). What it
+-- leaves is for `claim_deliveries`.
+with clock as materialized ( -- a lease that a crash forgets is only a try made again
+    select now() as at from set_config('synchronous_commit', 'off', true)
+),
+due as materialized (
+    select job_id, id, row_number() over (partition by endpoint order by id)
+               + coalesce((select places from unnest($5::uuid[], $6::integer[])
+                           as taken (endpoint, places) where taken.endpoint = found.endpoint), 0)
+               <= $4::integer as fits
+    from (
+        select job_id, id, endpoint from deliveries
+        where job_id = any ($1::uuid[]) and state = 'pending' and tries = 0
+          and next_at <= (select at from clock)
+          and not exists (select from failing_endpoints
+                          where failing_endpoints.endpoint = deliveries.endpoint)
+          and coalesce((select enabled from subscriptions where id = subscription_id), true)
+        limit $2 for update skip locked
+    ) as found
+),
+claimed as (
+    update deliveries set lease = lease + 1,
+        next_at = clock.at + make_interval(secs => $3::double precision),
+        lease_until = clock.at + make_interval(secs => $3::double precision)
+    from clock
+    where deliveries.job_id = any (array(select job_id from due where fits))
+      and deliveries.id = any (array(select id from due where fits))
+    returning deliveries.job_id, deliveries.id as delivery_id, deliveries.version as told_version,
+              deliveries.subscription_id, deliveries.endpoint, deliveries.tries,
+              deliveries.past_tries, deliveries.lease, clock.at as claimed_at
+)
+select claimed.delivery_id, claimed.subscription_id, claimed.endpoint, claimed.tries,
+       claimed.past_tries, claimed.lease,
+       false as failing,
+       event.id as event_id, event.now as event_now, event.was as event_was,
+       event.version as event_version, event.attempt as event_attempt, event.at as event_at,
+       event.source as event_source, event.detail as event_detail,
+       (select min(at) from job_events as first where first.job_id = claimed.job_id
+            and first.attempt = event.attempt and first.now in ('submitted', 'running', 'completed'))
+           as event_submitted_at,
+       case when claimed.subscription_id is null then jobs.notify_hook else subscriptions.url end
+           as url,
+       case when claimed.subscription_id is null then apps.default_secret
+           else subscriptions.secret end as secret,
+       array(select former.secret from former_secrets as former
+             where former.subscription_id = claimed.subscription_id
+               and former.valid_until > claimed.claimed_at order by former.id desc)
+           as former_secrets,
+       subscriptions.headers, jobs.*, attempts.provider_id, attempts.output, attempts.outputs,
+       attempts.actual, event.was is null as stuck
+from claimed
+join jobs on jobs.id = claimed.job_id
+join apps on apps.id = jobs.app_id
+join job_events as event on event.job_id = claimed.job_id and event.version = claimed.told_version
+join attempts on attempts.job_id = claimed.job_id and attempts.number = event.attempt
+left join subscriptions on subscriptions.id = claimed.subscription_id;
+
+-- name: finish_deliveries
+-- Records tries and what follows each: succeeded, failed for good, or pending again after so many
+-- seconds. One whose schedule has begun anew since its claim ($11) goes on all the same, and so does
+-- what a disabled endpoint holds. An endpoint fails from its first failed try to the next that goes
+-- well; one that has failed for $12 seconds, or said that it is `gone`, is disabled. One row comes
+-- back per item; `state` null: the lease ended meanwhile, and another process has it, or this was
+-- recorded before.
+with clock as materialized (
+    select now() as at, to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') as minute
+),
+item as materialized (
+    select * from unnest(
+        $1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::integer[],
+        $7::text[], $8::bytea[], $9::double precision[], $10::boolean[], $11::integer[]
+    ) with ordinality as item (
+        job_id, id, lease, state, status, duration_ms, error, response, again_in, gone, past_tries,
+        n)
+),
+locked as materialized ( -- in the order of their keys, as in every other process
+    select item.*, deliveries.endpoint, deliveries.subscription_id,
+           deliveries.past_tries > item.past_tries as anew
+    from item join deliveries on deliveries.job_id = item.job_id and deliveries.id = item.id
+    where deliveries.job_id = any ($1::uuid[]) and deliveries.id = any ($2::uuid[])
+      and deliveries.lease = item.lease and deliveries.state = 'pending'
+    order by deliveries.job_id, deliveries.id for update of deliveries
+),
+heard as materialized ( -- `enabled` is null of a job's own hook, and where the subscription is gone
+    select tried.*, failing.since,
+           (select enabled from subscriptions where subscriptions.id = subscription_id) as enabled
+    from (
+        select endpoint, subscription_id, bool_or(gone) as gone, bool_or(state = 'succeeded') as well
+        from locked group by endpoint, subscription_id
+    ) as tried
+    left join failing_endpoints as failing on failing.endpoint = tried.endpoint
+),
+judged as materialized (
+    select heard.*, case when enabled is not true then null
+               when gone then 'the endpoint answered 410 Gone at ' || clock.minute
+               when not well and since <= clock.at - make_interval(secs => $12::double precision)
+                   then 'the endpoint had failed for days at ' || clock.minute
+               end as reason
+    from heard, clock
+),
 done as (
-    update deliveries set tries = tries + 1, lease_until = null,
-        state = case when $4 = 'failed' and past_tries > $11::integer then 'pending' else $4 end,
-        next_at = clock.at + make_interval(secs => $9::double precision)
-    from clock where job_id = $1 and id = $2 and lease = $3 and state = 'pending'
-    returning job_id, id, tries, subscription_id, clock.at
+    update deliveries set tries = tries + 1, lease = deliveries.lease + 1, lease_until = null,
+        state = case when locked.state = 'failed' and (locked.anew or judged.reason is not null
+            or judged.enabled is false) then 'pending' else locked.state end,
+        next_at = clock.at + make_interval(secs => locked.again_in)
+    from locked, judged, clock
+    where deliveries.job_id = any ($1::uuid[]) and deliveries.id = any ($2::uuid[])
+      and deliveries.job_id = locked.job_id and deliveries.id = locked.id
+      and judged.endpoint = locked.endpoint
+    returning deliveries.job_id, deliveries.id, deliveries.tries, deliveries.state, locked.n
 ),
 tried as (
     insert into delivery_tries (job_id, delivery_id, number, at, status, duration_ms, error,
                                 response)
-    select job_id, id, tries, at, $5::integer, $6::integer, $7::text, $8::bytea from done
+    select done.job_id, done.id, done.tries, clock.at, status, duration_ms, error, response
+    from done join item on item.n = done.n cross join clock
 ),
 disabled as (
-    update subscriptions set enabled = false, disabled_reason = $10
-    from done where subscriptions.id = done.subscription_id and $10::text is not null
-)
-select tries from done;
-
--- name: find_deliveries
--- An app's deliveries (null: everybody's), newest event first, between the ids $2 and $3: of an
--- endpoint, of an event, of a state, where given.
-with mine as materialized (
-    select id from apps where $1::uuid is null
-    union all select $1 where $1 is not null
-)
-select found.job_id, found.id from mine cross join lateral (
-    select job_id, id from deliveries
-    where app_id = mine.id and id > $2 and id < $3
-      and ($4::uuid is null or subscription_id = $4)
-      and ($5::uuid is null or exists (select from job_events as event
-           where event.job_id = deliveries.job_id and event.version = deliveries.version
-             and event.id = $5))
-      and ($6::text is null or state = $6)
-    order by id desc limit $7
-) as found
-order by found.id desc limit $7;
-
--- name: find_failed_deliveries
--- The failed ones among them: few among the many that went well, so by an index of their own.
-with mine as materialized (
-    select id from apps where $1::uuid is null
-    union all select $1 where $1 is not null
-)
-select found.job_id, found.id from mine cross join lateral (
-    select job_id, id from deliveries
-    where app_id = mine.id and id > $2 and id < $3 and state = 'failed'
-      and ($4::uuid is null or subscription_id = $4)
-      and ($5::uuid is null or exists (select from job_events as event
-           where event.job_id = deliveries.job_id and event.version = deliveries.version
-             and event.id = $5))
-    order by id desc limit $6
-) as found
-order by found.id desc limit $6;
-
--- name: find_pending_deliveries
--- Those that are still to be sent: held at a disabled endpoint ($6), or not.
-select deliveries.job_id, deliveries.id
-from deliveries left join subscriptions on subscriptions.id = deliveries.subscription_id
-where deliveries.state = 'pending' and deliveries.id > $2 and deliveries.id < $3
-  and ($1::uuid is null or deliveries.app_id = $1)
-  and ($4::uuid is null or deliveries.subscription_id = $4)
-  and ($5::uuid is null or exists (select from job_events as event
-       where event.job_id = deliveries.job_id and event.version = deliveries.version
-         and event.id = $5))
-  and (subscriptions.enabled is false) = $6::boolean
-order by deliveries.id desc limit $7;
-
--- name: find_deliveries_of_job
--- A job's deliveries, all states; `held` and the other filters as above.
-select deliveries.job_id, deliveries.id
-from deliveries left join subscriptions on subscriptions.id = deliveries.subscription_id
-where deliveries.job_id = $8 and deliveries.id > $2 and deliveries.id < $3
-  and ($1::uuid is null or deliveries.app_id = $1)
-  and ($4::uuid is null or deliveries.subscription_id = $4)
-  and ($5::uuid is null or exists (select from job_events as event
-       where event.job_id = deliveries.job_id and event.version = deliveries.version
-         and event.id = $5))
-  and ($6::text is null or $6 = case when deliveries.state = 'pending'
-       and subscriptions.enabled is false then 'held' else deliveries.state end)
-order by deliveries.id desc limit $7;
-
--- name: show_deliveries
--- What there is to tell of these, newest event first.
-select shown.* from unnest($1::uuid[], $2::uuid[]) as key (job_id, id), lateral (
-    select deliveries.job_id, deliveries.id, deliveries.subscription_id, deliveries.next_at,
-           deliveries.created_at, event.id as event_id,
-           'job.' || case when event.was is null then 'stuck' else event.now end as type,
-           case when deliveries.state = 'pending' and subscriptions.enabled is false then 'held'
-               else deliveries.state end as state,
-           case when deliveries.subscription_id is null then jobs.notify_hook
-               else subscriptions.url end as url
-    from deliveries
-    join jobs on jobs.id = deliveries.job_id
-    join job_events as event
-        on event.job_id = deliveries.job_id and event.version = deliveries.version
-    left join subscriptions on subscriptions.id = deliveries.subscription_id
-    where deliveries.job_id = key.job_id and deliveries.id = key.id
-    offset 0 -- one by one, by index
-) as shown
-order by shown.id desc;
-
--- name: show_tries
--- The last $3 tries of each of these, in the order in which they were made.
-select tries.* from unnest($1::uuid[], $2::uuid[]) as key (job_id, id)
-cross join lateral (
-    select delivery_id, number, at, status, duration_ms, error, response from delivery_tries
-    where delivery_tries.job_id = key.job_id and delivery_id = key.id
-    order by number desc limit $3
-) as tries
-order by tries.delivery_id, tries.number;
-
--- name: resend_delivery
--- Sends it again, whether or not it was acknowledged: at once, unless a try is under way, and by the
--- schedule from its beginning. The act is kept under the id $3. Empty: its endpoint is gone.
-with clock as materialized (select now() as at),
-locked as materialized (
-    select deliveries.job_id, deliveries.id, version,
-           state = 'pending' and lease_until > clock.at as under_way
-    from deliveries, clock
-    where job_id = $1 and deliveries.id = $2 and (subscription_id is null
-        or exists (select from subscriptions where subscriptions.id = subscription_id))
-    for update of deliveries
+    update subscriptions set enabled = false, disabled_reason = judged.reason
+    from judged where subscriptions.id = judged.subscription_id and judged.reason is not null
+      and subscriptions.enabled
 ),
-again as (
-    update deliveries set state = 'pending', past_tries = tries,
-        next_at = case when locked.under_way then next_at else clock.at end
-    from locked, clock where deliveries.job_id = locked.job_id and deliveries.id = locked.id
-),
-kept as (
-    insert into operator_actions (job_id, id, attempt, act, who, detail, at)
-    select locked.job_id, $3::uuid, event.attempt, 'resend', $4::text,
-           json_build_object('delivery', 'dlv_' || replace(locked.id::text, '-', '')), clock.at
-    from clock, locked join job_events as event
-        on event.job_id = locked.job_id and event.version = locked.version
+failing as (
+    insert into failing_endpoints (endpoint, since)
+    select endpoint, clock.at from judged, clock
+    where not well and since is null and (enabled or subscription_id is null) order by endpoint
     on conflict do nothing
+),
+ended as (
+    delete from failing_endpoints where endpoint in (
+        select endpoint from failing_endpoints where endpoint = any (array(
+            select endpoint from judged where since is not null and well))
+        order by endpoint for update)
 )
-select id from locked;
+select done.state, done.tries from item left join done on done.n = item.n order by item.n;

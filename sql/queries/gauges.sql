@@ -48,21 +48,40 @@ where agenda.task = 'give_up' and jobs.state = 'unconfirmed'
 group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
 
 -- name: measure_backlog
--- Events without a place in the feed, and deliveries that are due, both counted up to $1; how many
--- of these an endpoint holds that is disabled, and for how many seconds the others have been due.
-with clock as materialized (select now() as at),
-due as (
-    select subscription_id, next_at from deliveries
-    where state = 'pending' and next_at <= (select at from clock)
-    order by next_at limit $1::integer
+-- Events without a place in the feed; deliveries that are due, and those that a disabled endpoint
+-- holds, each counted up to $1; and for how many seconds the oldest that is not held has been due.
+with recursive clock as materialized (select now() as at),
+line as ( -- from one endpoint to the next, by the index: only the oldest of each is met
+    (select endpoint, next_at from deliveries where state = 'pending'
+     order by endpoint, next_at limit 1)
+    union all
+    select next.* from line cross join lateral (
+        select deliveries.endpoint, deliveries.next_at from deliveries
+        where state = 'pending' and deliveries.endpoint > line.endpoint
+        order by deliveries.endpoint, deliveries.next_at limit 1
+    ) as next
 ),
-seen as (
-    select due.next_at, coalesce(subscriptions.enabled, true) as open
-    from due left join subscriptions on subscriptions.id = due.subscription_id
+ends as materialized (
+    select endpoint, next_at as since,
+           coalesce((select enabled from subscriptions where id = line.endpoint), true) as open
+    from line where next_at <= (select at from clock)
+),
+waiting as ( -- those of the open endpoints and those of the others, each up to $1
+    select open, count from (values (true), (false)) as kind (open) cross join lateral (
+        select count(*) as count from (
+            select from ends cross join lateral (
+                select from deliveries
+                where deliveries.endpoint = ends.endpoint and state = 'pending'
+                  and next_at <= (select at from clock)
+                order by next_at limit $1::integer
+            ) as turn
+            where ends.open = kind.open limit $1::integer
+        ) as counted
+    ) as number
 )
 select (select count(*) from (select from unplaced limit $1::integer) as counted) as unplaced,
-       count(*) filter (where open) as due,
-       count(*) filter (where not open) as held,
-       coalesce(max(extract(epoch from clock.at - next_at)) filter (where open), 0)
+       (select count from waiting where open) as due,
+       (select count from waiting where not open) as held,
+       coalesce((select max(extract(epoch from clock.at - since)) from ends where open), 0)
            ::double precision as overdue
-from clock left join seen on true;
+from clock;

@@ -25,17 +25,20 @@ on conflict do nothing;
 
 -- name: list_subscriptions
 -- An app's, oldest first, after the id $2. Empty: no more.
-select id, url, events, headers, enabled, disabled_reason, failing_since, created_at
+select id, url, events, headers, enabled, disabled_reason, created_at,
+       (select since from failing_endpoints where endpoint = id) as failing_since
 from subscriptions where app_id = $1 and id > $2 order by id limit $3;
 
 -- name: list_all_subscriptions
 -- Everybody's.
-select id, url, events, headers, enabled, disabled_reason, failing_since, created_at
+select id, url, events, headers, enabled, disabled_reason, created_at,
+       (select since from failing_endpoints where endpoint = id) as failing_since
 from subscriptions where id > $1 order by id limit $2;
 
 -- name: get_subscription
 -- Empty: no such one, or another app's than $1 (null: whosesoever).
-select id, app_id, url, events, secret, headers, enabled, disabled_reason, failing_since, created_at,
+select id, app_id, url, events, secret, headers, enabled, disabled_reason, created_at,
+       (select since from failing_endpoints where endpoint = id) as failing_since,
        array(select former.secret from former_secrets as former
              where former.subscription_id = subscriptions.id and former.valid_until > now()
              order by former.id desc) as former_secrets
@@ -52,6 +55,9 @@ with was as materialized (
 mark as ( -- last, since whoever gives places in the feed waits for it
     update feed_head set marks = marks + 1 from was
     returning pg_current_xact_id() as xact, pg_current_snapshot() as known
+),
+ended as ( -- with all its places again, and as long as ever
+    delete from failing_endpoints using was where endpoint = was.id and $6 and not was.enabled
 )
 update subscriptions set
     url = coalesce($3, url),
@@ -60,13 +66,14 @@ update subscriptions set
     enabled = coalesce($6::boolean, subscriptions.enabled),
     disabled_reason = case when $6 then null
         when not $6 and was.enabled then 'paused' else disabled_reason end,
-    failing_since = case when $6 and not was.enabled then null else failing_since end,
     marked = mark.xact,
     marked_after = case when was.open then marked_after else mark.known end,
     marked_since = case when was.open then marked_since end
 from was, mark where subscriptions.id = was.id
 returning subscriptions.id, url, events, headers, subscriptions.enabled, disabled_reason,
-          failing_since, created_at, subscriptions.enabled and not was.enabled as enabled_again;
+          created_at, subscriptions.enabled and not was.enabled as enabled_again,
+          (select since from failing_endpoints
+           where endpoint = was.id and (was.enabled or not subscriptions.enabled)) as failing_since;
 
 -- name: send_held
 -- Makes due what waits for a later try at an endpoint: up to $3 of what is due at $2 or later (null:
@@ -74,7 +81,7 @@ returning subscriptions.id, url, events, headers, subscriptions.enabled, disable
 with clock as materialized (select now() as at),
 waiting as materialized (
     select job_id, id, next_at from deliveries
-    where state = 'pending' and subscription_id = $1
+    where state = 'pending' and endpoint = $1
       and next_at > (select at from clock) and next_at >= coalesce($2, (select at from clock))
       and (lease_until is null or lease_until <= (select at from clock))
     order by next_at limit $3 for update skip locked
@@ -116,4 +123,10 @@ returning clock.at + make_interval(secs => $4::double precision) as valid_until;
 
 -- name: delete_subscription
 -- Empty: no such one, or another app's. Its waiting deliveries are closed when they come due.
-delete from subscriptions where ($1::uuid is null or app_id = $1) and id = $2 returning id;
+with gone as (
+    delete from subscriptions where ($1::uuid is null or app_id = $1) and id = $2 returning id
+),
+ended as (
+    delete from failing_endpoints using gone where endpoint = gone.id
+)
+select id from gone;
