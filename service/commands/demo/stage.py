@@ -71,7 +71,7 @@ async def staged(
 
     Raises CallboardError where something does not start."""
     async with AsyncExitStack() as stack:
-        data_dir = folder / "data"
+        data_dir = (folder / "data").absolute()  # others run in the folder
         # Where the folder's path is too long for a socket, Postgres has that elsewhere.
         stack.callback(shutil.rmtree, place_in(data_dir).sockets, ignore_errors=True)
         # The data is thrown away at the end: there is nothing to save from a power cut.
