@@ -80,9 +80,13 @@ def test_the_code_that_verifies_an_event_does() -> None:
     headers = signed_headers([WEBHOOK_SECRET], "evt_1", body)
     named: dict[str, Any] = {"SECRET": WEBHOOK_SECRET}
     exec(code, named)
-    assert named["receive"](body.encode(), headers) == ("evt_1", "completed")
+    seen: set[str] = set()
+    handled: list[Any] = []
+    for _ in range(2):
+        named["receive"](body.encode(), headers, seen, handled.append)
+    assert (seen, handled) == ({"evt_1"}, [jsontext.loads(body)])
     with pytest.raises(WebhookVerificationError):
-        named["receive"](body.encode() + b" ", headers)
+        named["receive"](body.encode() + b" ", headers, seen, handled.append)
 
 
 @pytest.fixture
