@@ -93,6 +93,28 @@ def test_the_job_benchmark_counts_what_a_job_costs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_deliver_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
+    written = tmp_path / "bench.json"
+    ran = subprocess.run(
+        [BENCH, "deliver", "--seconds", "0.02", "--rounds", "1", "--json", written],
+        env={**os.environ, "CALLBOARD_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    measured = {one["name"]: one for one in json.loads(written.read_text())}
+    assert list(measured) == [
+        *("httpx", "aiohttp", "ours", "all of 20", "19 of them, one hangs"),
+        *("bare aiohttp POST", "commit to arrival"),
+    ]
+    assert all(one["per_second"] > 0 for one in measured.values())
+    assert set(measured["ours"]["ratios"]) == {"httpx", "aiohttp"}
+    assert measured["commit to arrival"]["p99_ms"] >= measured["commit to arrival"]["p50_ms"] > 0
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_benchmark_that_there_is_not_is_a_usage_error() -> None:
     ran = subprocess.run([BENCH, "nothing"], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 2

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import feed, journey, receive, sweep
+from benchmarks import deliver, feed, journey, receive, sweep
 from benchmarks.measured import Measured, Wanted
 from service import jsontext, logs
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "sweep": sweep.run,
     "job": journey.run,
     "feed": feed.run,
+    "deliver": deliver.run,
 }
 
 

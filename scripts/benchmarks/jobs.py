@@ -30,7 +30,7 @@ TABLES = (
 APP = UUID(int=1)
 
 # One statement, since jobs and job_events refer to each other and that is checked at its end.
-_SEED = """
+JOBS_SEED = """
 with job as (select * from unnest($1::uuid[], $2::text[]) as job (id, provider_id)),
 made as (
     insert into jobs (id, state, version, attempt, app_id, provider, model, input, metadata,
@@ -99,7 +99,9 @@ async def seed(db: asyncpg.Connection, count: int, signing: Signing) -> list[byt
     job_ids = [ids.new_id() for _ in range(count)]
     request_ids = [str(uuid4()) for _ in range(count)]
     render = jsontext.dumps({"prompt": "a ferry leaves the harbour at dawn", "duration": "8s"})
-    await db.execute(_SEED, job_ids, request_ids, APP, render, signing.tokens.key_name, timeout=300)
+    await db.execute(
+        JOBS_SEED, job_ids, request_ids, APP, render, signing.tokens.key_name, timeout=300
+    )
     for table in TABLES:
         await db.execute(f"vacuum analyze {table}")
     return [_request(*pair, signing) for pair in zip(job_ids, request_ids, strict=True)]

@@ -28,9 +28,9 @@ def show(measured: Sequence[Measured], *, title: str) -> None:
             str(one.in_flight),
             f"{one.per_second:,.0f}",
             f"{one.lowest:,.0f} – {one.highest:,.0f}",
-            f"{one.p50_ms:.2f}",
-            f"{one.p99_ms:.2f}",
-            "" if one.server_us is None else f"{one.server_us:.0f}",
+            f"{one.p50_ms:.2f}" if one.p50_ms else "",
+            f"{one.p99_ms:.2f}" if one.p99_ms else "",
+            f"{one.server_us:.0f}" if one.server_us else "",
             beside(one),
         )
     Console(width=max(Console().width, 120)).print(table)
