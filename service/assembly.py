@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS = 90.0  # a POST under way and its reply, through a minute without a database
 LOOK_SECONDS = 1.0
 INBOX_SECONDS = 60.0
-PLACES_APART_SECONDS = 0.2
+PLACES_APART_SECONDS, UNREAD_PLACES_APART_SECONDS = 0.2, 0.8  # the latter less than any look
 START_PATIENCE_SECONDS = 60.0  # machines come up in any order
 
 
@@ -155,7 +155,7 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             submitter=submitter,
             sweeper=sweeper,
             delivering=_delivering(db, at_rest, client, wakes),
-            placer=Placer(db, wake=wakes.place, apart=PLACES_APART_SECONDS),
+            placer=_placer(db, wakes),
             waiting=waiting,
             forgetting=Forgetting(db, wake=asyncio.Event()),
             recovering=state["recovering"],
@@ -163,6 +163,11 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
             probe=probe,
             listener=Listener(db, configured, wake=asyncio.Event()),
         )
+
+
+def _placer(db: Database, wakes: Wakes) -> Placer:
+    apart, unread = PLACES_APART_SECONDS, UNREAD_PLACES_APART_SECONDS
+    return Placer(db, wake=wakes.place, apart=apart, unread=unread)
 
 
 def _delivering(db: Database, at_rest: AtRest, client: http.Deliverer, wakes: Wakes) -> Delivering:

@@ -70,6 +70,7 @@ class Tail:
         """A reader, with that key, of what comes after `place`, where the event `cursor` stands;
         it has to leave. Raises Unavailable where there is no room here, DatabaseAway."""
         if not self.readers:
+            await stored.note_reading(self._db)
             head = await stored.head(self._db)
             if not self.readers:  # what happened while nobody read is not kept
                 self._recent.start(head)
@@ -111,6 +112,9 @@ class Tail:
                 asyncio.create_task(self._listen()),
                 asyncio.create_task(every(self._look, self._read, self.wake, self._stop)),
                 asyncio.create_task(
+                    every(stored.NOTED_SECONDS, self._note, asyncio.Event(), self._stop)
+                ),
+                asyncio.create_task(
                     every(KEYS_SECONDS, self.drop_revoked, asyncio.Event(), self._stop)
                 ),
             ]
@@ -144,6 +148,12 @@ class Tail:
             for reader in self._readers_of(line):
                 reader.hand(entry)
         return len(lines) == READ_AT_ONCE
+
+    async def _note(self) -> bool:
+        """Says that somebody reads. Raises DatabaseAway."""
+        if self.readers:
+            await stored.note_reading(self._db)
+        return False
 
     async def drop_revoked(self) -> bool:
         """Lets readers go whose key was revoked meanwhile. Raises DatabaseAway."""

@@ -72,6 +72,7 @@ async def db(pool_of_run: Database) -> AsyncIterator[Database]:
     async with pool_of_run.pool.acquire() as connection:
         await connection.execute(f"with {arms} select")
         await connection.execute("update feed_head set place = 0")
+        await connection.execute("update feed_read set at = now()")
 
 
 def _with_database(url: str, name: str) -> str:

@@ -34,4 +34,4 @@ insert into unplaced (job_id, version, at) select id, 3, at from n
 async def completed_jobs(db: Database, app: UUID, number: int) -> None:
     """So many jobs, completed a day ago and told to nobody."""
     await db.pool.execute(WRITE, app, number)
-    await db.rows("place_events")
+    await db.rows("place_events", 60.0)

@@ -86,7 +86,7 @@ async def test_a_database_that_has_become_read_only_is_away(dsn: str) -> None:
     db = await Database.connect(f"{dsn}{mark}default_transaction_read_only=on", size=1)
     try:
         with pytest.raises(DatabaseAway):
-            await db.rows("place_events")
+            await db.rows("place_events", 60.0)
     finally:
         await db.close()
 

@@ -64,6 +64,14 @@ async def test_pages_follow_each_other_in_the_feeds_order_and_go_on_later(
     assert await ids_of(web, after=BEGINNING) == await in_order(db)
 
 
+async def test_who_asks_for_a_page_reads_the_feed(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    await db.pool.execute("update feed_read set at = now() - interval '1 hour'")
+    assert await ids_of(web) == []
+    assert (await events.place(db)).read
+
+
 async def test_an_event_tells_what_a_subscriber_is_told_under_the_same_id(
     web: httpx.AsyncClient, db: Database, studio: UUID
 ) -> None:

@@ -246,7 +246,7 @@ async def test_a_placer_that_began_before_it_and_ends_after_it_leaves_the_rest_t
     async with db.pool.acquire() as holder, db.pool.acquire() as stale:
         async with holder.transaction():
             await holder.execute("select pg_advisory_xact_lock($1)", HELD)
-            placing = asyncio.create_task(stale.fetch(statement))
+            placing = asyncio.create_task(stale.fetch(statement, 60.0))
             await waiting(db, "advisory")
             wanted = await since(db, app, Start(place=0, since=LONG_AGO))
         (row,) = await placing
@@ -261,7 +261,7 @@ async def test_one_that_is_made_while_events_are_placed_begins_after_them(db: Da
     app = await make_app(db)
     job = await make_job(db, app, State.COMPLETED)
     async with db.pool.acquire() as connection, connection.transaction():
-        await connection.fetch(QUERIES["place_events"])
+        await connection.fetch(QUERIES["place_events"], 60.0)
         making = asyncio.create_task(since(db, app, Start(place=0, since=LONG_AGO)))
         await waiting(db, "transactionid")
     wanted = await making

@@ -12,6 +12,8 @@ from scene import make_app, make_job, move
 from service.database import Database
 from service.job import State
 from service.place import Placer
+from service.store.feed import note_reading
+from service.tail import CHANNEL
 
 
 async def feed(db: Database) -> list[tuple[int, UUID, int]]:
@@ -114,6 +116,52 @@ async def test_where_there_is_nothing_to_place_nobody_waits_for_it(db: Database,
     before = await db.pool.fetchval("select xmax from feed_head")
     await Placer(db, wake=asyncio.Event()).step()
     assert await db.pool.fetchval("select xmax from feed_head") == before
+
+
+async def unread(db: Database) -> None:
+    """Nobody has read the feed for a while."""
+    await db.pool.execute("update feed_read set at = now() - interval '61 seconds'")
+
+
+async def test_while_nobody_reads_the_feed_its_places_wait_for_the_next_look(db: Database) -> None:
+    app = await make_app(db)
+    await unread(db)
+    placer = Placer(db, wake=asyncio.Event(), unread=3600.0)
+    await make_job(db, app, State.SUBMITTED)
+    await placer.step()
+    await make_job(db, app, State.SUBMITTED)
+    await placer.step()
+    assert len(await feed(db)) == 1
+    await note_reading(db)
+    again = Placer(db, wake=asyncio.Event(), unread=3600.0)
+    for placed in (2, 3):
+        await again.step()
+        assert len(await feed(db)) == placed
+        await make_job(db, app, State.SUBMITTED)
+
+
+async def test_whoever_reads_the_feed_says_so_each_few_seconds(db: Database) -> None:
+    for seconds, noted in ((9, False), (11, True)):
+        await db.pool.execute(
+            "update feed_read set at = now() - make_interval(secs => $1)", seconds
+        )
+        await note_reading(db)
+        age = await db.pool.fetchval("select extract(epoch from now() - at) from feed_read")
+        assert (age < seconds - 1) is noted
+
+
+async def test_only_to_readers_is_anything_announced(db: Database) -> None:
+    app, heard = await make_app(db), asyncio.Queue[bool]()
+    placer = Placer(db, wake=asyncio.Event())
+    async with db.listening(CHANNEL, lambda: heard.put_nowait(True)):
+        await unread(db)
+        await make_job(db, app, State.SUBMITTED)
+        await placer.step()
+        await note_reading(db)
+        await make_job(db, app, State.SUBMITTED)
+        await placer.step()
+        assert await asyncio.wait_for(heard.get(), 20)
+        assert heard.empty()  # one that was told before would have come before
 
 
 async def test_the_first_step_is_made_at_once_and_the_next_one_waits(db: Database) -> None:

@@ -88,8 +88,14 @@ async def test_a_tail_that_would_look_in_an_hour_is_woken_at_once(
 async def test_a_tail_that_nobody_wakes_looks_by_itself(db: Database, studio: UUID) -> None:
     async with reading(Tail(db, look=0.02), Wanted(app_id=studio)) as reader:
         await make_job(db, studio, State.COMPLETED)
-        assert await events.place(db) == (2, False)  # and nothing is announced
+        assert (await events.place(db)).number == 2  # and nothing is announced
         assert await take(reader, 2) == await in_order(db)
+
+
+async def test_while_somebody_reads_the_feed_is_said_to_be_read(db: Database, studio: UUID) -> None:
+    await db.pool.execute("update feed_read set at = now() - interval '1 hour'")
+    async with reading(Tail(db, look=HOUR), Wanted(app_id=studio)):
+        assert (await events.place(db)).read
 
 
 async def test_who_listened_listens_again_after_its_connection_was_lost(

@@ -28,7 +28,7 @@ from service.http import Deliverer
 AT_ONCE = (1, 200)
 FEWEST = 10  # jobs in a run, however short
 RENDER_SECONDS, POLL_SECONDS = 0.02, 600.0
-IDLE_SECONDS, LOOK_SECONDS = 3.0, 0.01
+IDLE_SECONDS, LOOK_SECONDS = 10.0, 0.01
 SETTLE_SECONDS = 0.3  # until every connection was told to read its settings again
 LONGEST_SECONDS = 300.0
 JOB = jsontext.dumps({"model": CASES[0].model, "input": CASES[0].input})
@@ -72,7 +72,10 @@ class Journeys:
     tell: Callable[[str], None]
 
     async def idle(self, log_path: Path) -> Counted:
-        """What the service runs in IDLE_SECONDS while there is nothing to do."""
+        """What the service runs in IDLE_SECONDS while there is nothing to do. It has had a job: it
+        looks for no more of a provider that had none yet."""
+        await self._many(1, 1)
+        await self._settled()
         async with logged(self.db, log_path) as log:
             await asyncio.sleep(SETTLE_SECONDS)
             log.more()

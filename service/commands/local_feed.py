@@ -35,6 +35,7 @@ class LocalFeed:
                 ended = wanted.job_id is not None and await stored.job_is_told(
                     self._db, wanted.job_id, LAST_PLACE
                 )
+                await stored.note_reading(self._db)
                 events, more = await feed.page(self._db, wanted, after=place, limit=PAGE)
                 patience.renew()
             except DatabaseAway:

@@ -1,15 +1,28 @@
 """The feed: the one order in which everyone reads events."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from service.database import Database
 from service.store.advance import Outcome, new_event_id
 
+READ_SECONDS = 60.0  # who follows the feed says so more often
 
-async def place(db: Database) -> tuple[int, bool]:
-    """Gives places to the events that have none: to how many. True: another process is at it."""
-    row = await db.row("place_events")
-    return (0, False) if row is None else (int(row["placed"]), bool(row["busy"]))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """How many events got their places. `busy`: another process is at it; `read`: somebody reads
+    the feed."""
+
+    number: int
+    busy: bool
+    read: bool
+
+
+async def place(db: Database) -> Placing:
+    """Gives places to the events that have none. Raises DatabaseAway."""
+    (row,) = await db.rows("place_events", READ_SECONDS)
+    return Placing(number=row["placed"], busy=row["busy"], read=row["read"])
 
 
 async def announce(db: Database) -> None:

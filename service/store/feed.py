@@ -8,6 +8,7 @@ from service.database import Database, Row
 from service.job import ALL_EVENT_TYPES
 
 LAST_PLACE = 2**63 - 1
+NOTED_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,11 @@ async def head(db: Database) -> int:
     """The last place there is; 0 where there is none yet."""
     row = await db.row("feed_head")
     return 0 if row is None else int(row["place"])
+
+
+async def note_reading(db: Database) -> None:
+    """Somebody reads the feed: until a minute from now, events get their places at once."""
+    await db.rows("note_reading", NOTED_SECONDS)
 
 
 async def after(db: Database, place: int, limit: int) -> list[Line]:

@@ -28,6 +28,7 @@ async def read(request: Request) -> Response | Stream:
     if MEDIA_TYPE in request.headers.get("accept", "").lower():
         return await _stream(request, who, wanted, after)
     place = 0 if after is None else after[0]
+    await stored.note_reading(request.state.db)
     events, more = await feed.page(request.state.db, wanted, after=place, limit=limit)
     following = ids.show("evt", events[-1].id) if more else None
     texts = ",".join(event.text for event in events)

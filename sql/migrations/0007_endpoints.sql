@@ -21,3 +21,10 @@ create table failing_endpoints (
 insert into failing_endpoints (endpoint, since)
     select id, failing_since from subscriptions where failing_since is not null;
 alter table subscriptions drop column failing_since;
+
+-- When somebody last read the feed. While nobody does, its places can wait a second.
+create table feed_read (
+    one boolean     primary key default true constraint there_is_one_last_reading check (one),
+    at  timestamptz not null
+);
+insert into feed_read (at) values ('-infinity');

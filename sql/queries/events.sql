@@ -2,8 +2,9 @@
 -- Gives places in the feed to the events that have none: one process at a time, all of them at
 -- once, a job's by version and else by time. What commits later gets a later place. It also stages
 -- what subscriptions wanted while the event's own statement could not see that. `busy`: another
--- process is at it, or a subscription was marked after this statement had begun. Where there is
--- nothing to place nothing is locked, or written.
+-- process is at it, or a subscription was marked after this statement had begun. `read`: somebody
+-- reads the feed, or did in the last $1 seconds. Where there is nothing to place nothing is locked,
+-- or written.
 with waiting as materialized (select exists (select from unplaced) as any),
 known as materialized (select marks from feed_head),
 locked as materialized (
@@ -69,7 +70,9 @@ staged as (
     on conflict do nothing
 )
 select waiting.any and not exists (select from head) as busy,
-       (select count(*) from numbered) as placed from waiting;
+       (select count(*) from numbered) as placed,
+       (select at > clock.at - make_interval(secs => $1::double precision) from feed_read) as read
+from waiting, (select now() as at) as clock;
 
 -- name: announce_events
 -- Says that something was placed, to whoever listens; in a transaction of its own, since one that

@@ -2,6 +2,12 @@
 -- The last place there is.
 select place from feed_head;
 
+-- name: note_reading
+-- Somebody reads the feed just now; said again after $1 seconds at the earliest.
+with clock as (select now() as at)
+update feed_read set at = clock.at from clock
+where feed_read.at < clock.at - make_interval(secs => $1::double precision);
+
 -- name: feed_after
 -- What comes after the place $1, whosesoever.
 select place, event_id, job_id, app_id, type from feed where place > $1 order by place limit $2;
