@@ -151,17 +151,25 @@ async def test_whoever_reads_the_feed_says_so_each_few_seconds(db: Database) -> 
 
 
 async def test_only_to_readers_is_anything_announced(db: Database) -> None:
-    app, heard = await make_app(db), asyncio.Queue[bool]()
+    app, heard = await make_app(db), asyncio.Queue[str]()
     placer = Placer(db, wake=asyncio.Event())
-    async with db.listening(CHANNEL, lambda: heard.put_nowait(True)):
-        await unread(db)
-        await make_job(db, app, State.SUBMITTED)
-        await placer.step()
-        await note_reading(db)
-        await make_job(db, app, State.SUBMITTED)
-        await placer.step()
-        assert await asyncio.wait_for(heard.get(), 20)
-        assert heard.empty()  # one that was told before would have come before
+
+    def hear(*told: object) -> None:
+        heard.put_nowait(str(told[-1]))
+
+    async with db.pool.acquire() as listener:
+        await listener.add_listener(CHANNEL, hear)
+        try:
+            await unread(db)
+            await make_job(db, app, State.SUBMITTED)
+            await placer.step()
+            await db.pool.execute("select pg_notify($1, 'between')", CHANNEL)
+            await note_reading(db)
+            await make_job(db, app, State.SUBMITTED)
+            await placer.step()
+            assert [await asyncio.wait_for(heard.get(), 20) for _ in range(2)] == ["between", ""]
+        finally:
+            await listener.remove_listener(CHANNEL, hear)
 
 
 async def test_the_first_step_is_made_at_once_and_the_next_one_waits(db: Database) -> None:
