@@ -89,7 +89,7 @@ class Delivering:
         self._staged.clear()
         room = self.places.room()
         if not room.free:
-            return False
+            return self.places.claimed([], room)
         claimed = await deliveries.claim(
             self._db,
             limit=room.free,

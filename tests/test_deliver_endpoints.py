@@ -11,13 +11,8 @@ from subscribing import answer, completed, delivering, due_again, one_round
 
 from service.database import Database
 from service.deliver import SCHEDULE
-from service.store import subscriptions
-from service.store.deliveries import Delivery, Finished, claim, finish
-from service.store.subscriptions import Change
-from service.wakes import Wakes
 
 HERE = "127.0.0.0/8"
-DAYS = 5 * 86400.0
 
 
 async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -42,20 +37,6 @@ async def endpoint_row(db: Database, subscription: UUID) -> dict[str, object]:
 async def failing_for(db: Database, days: float) -> None:
     await db.pool.execute(
         "update failing_endpoints set since = now() - make_interval(secs => $1)", days * 86400
-    )
-
-
-def finished(delivery: Delivery, *, state: str, gone: bool = False) -> Finished:
-    """A try that heard 500, or 410 where the endpoint is `gone`."""
-    return Finished(
-        delivery=delivery,
-        state=state,
-        status=410 if gone else 500,
-        duration_ms=1,
-        error=None,
-        response=b"",
-        again_in=5.0,
-        gone=gone,
     )
 
 
@@ -194,103 +175,3 @@ async def test_410_to_the_last_try_holds_the_event_too(db: Database) -> None:
         await one_round(worker)
     assert (await rows_of(db, "deliveries", job))[0]["state"] == "pending"
     assert not (await endpoint_row(db, wanted))["enabled"]
-
-
-async def test_two_last_tries_that_hear_410_one_after_the_other_are_both_held(
-    db: Database,
-) -> None:
-    app = await make_app(db)
-    await subscribe(db, app, "https://a.example/", ["job.completed"])
-    jobs = [await completed(db, app) for _ in range(2)]
-    for delivery in await claim(db, limit=10, lease_seconds=30.0):
-        last = finished(delivery, state="failed", gone=True)
-        assert await finish(db, [last], patience_seconds=DAYS) == ["pending"]
-    for job in jobs:
-        assert (await rows_of(db, "deliveries", job))[0]["state"] == "pending"
-
-
-async def test_what_was_sent_to_a_deleted_endpoint_can_fail_for_good(db: Database) -> None:
-    app = await make_app(db)
-    wanted = await subscribe(db, app, "https://a.example/", ["job.completed"])
-    await completed(db, app)
-    (delivery,) = await claim(db, limit=10, lease_seconds=30.0)
-    assert await subscriptions.delete(db, app, wanted)
-    last = finished(delivery, state="failed", gone=True)
-    assert await finish(db, [last], patience_seconds=DAYS) == ["failed"]
-    assert await db.pool.fetchval("select count(*) from failing_endpoints") == 0
-
-
-@pytest.mark.parametrize("enabled_before", [True, False])
-async def test_an_endpoint_that_is_enabled_again_has_not_failed_yet(
-    db: Database, enabled_before: bool
-) -> None:
-    app = await make_app(db)
-    wanted = await subscribe(db, app, "https://a.example/", ["job.completed"])
-    await completed(db, app)
-    (delivery,) = await claim(db, limit=10, lease_seconds=30.0)
-    await finish(db, [finished(delivery, state="pending")], patience_seconds=DAYS)
-    shown = await subscriptions.change(db, app, wanted, Change(enabled=enabled_before))
-    assert shown is not None
-    assert shown["failing_since"] is not None
-    shown = await subscriptions.change(db, app, wanted, Change(enabled=True))
-    assert shown is not None
-    assert (shown["failing_since"] is None) == shown["enabled_again"] == (not enabled_before)
-    read = await subscriptions.get(db, app, wanted)
-    assert read is not None
-    assert read["failing_since"] == shown["failing_since"]
-
-
-async def test_a_deleted_endpoint_is_not_remembered_as_failing(db: Database) -> None:
-    app = await make_app(db)
-    wanted = await subscribe(db, app, "https://a.example/", ["job.completed"])
-    await completed(db, app)
-    (delivery,) = await claim(db, limit=10, lease_seconds=30.0)
-    await finish(db, [finished(delivery, state="pending")], patience_seconds=DAYS)
-    assert await subscriptions.delete(db, app, wanted)
-    assert await db.pool.fetchval("select count(*) from failing_endpoints") == 0
-
-
-async def test_a_try_recorded_twice_counts_once(db: Database) -> None:
-    app = await make_app(db)
-    await subscribe(db, app, "https://a.example/", ["job.completed"])
-    job = await completed(db, app)
-    (delivery,) = await claim(db, limit=10, lease_seconds=30.0)
-    tried = finished(delivery, state="pending")
-    assert await finish(db, [tried], patience_seconds=DAYS) == ["pending"]
-    assert await finish(db, [tried], patience_seconds=DAYS) == [None]
-    assert (await rows_of(db, "deliveries", job))[0]["tries"] == 1
-    assert len(await rows_of(db, "delivery_tries", job)) == 1
-
-
-async def test_what_is_staged_here_is_sent_without_a_look_for_all(db: Database) -> None:
-    app, wakes = await make_app(db), Wakes()
-    async with (
-        serving(answer("200 OK")) as server,
-        delivering(db, HERE, staged=wakes.staged) as worker,
-    ):
-        await subscribe(db, app, server.origin, ["job.completed"])
-        await one_round(worker)  # the look for all that is due
-        elsewhere = await completed(db, app)
-        here = await completed(db, app)
-        wakes.staged.append(here)
-        await one_round(worker)
-        assert (await rows_of(db, "deliveries", here))[0]["state"] == "succeeded"
-        assert (await rows_of(db, "deliveries", elsewhere))[0]["state"] == "pending"
-        await one_round(worker)
-        assert (await rows_of(db, "deliveries", elsewhere))[0]["state"] == "succeeded"
-    assert len(server.requests) == 2
-
-
-async def test_what_is_staged_for_a_disabled_endpoint_is_passed_over(db: Database) -> None:
-    app, wakes = await make_app(db), Wakes()
-    async with (
-        serving(answer("200 OK")) as server,
-        delivering(db, HERE, staged=wakes.staged) as worker,
-    ):
-        wanted = await subscribe(db, app, server.origin, ["job.completed"])
-        await db.pool.execute("update subscriptions set enabled = false where id = $1", wanted)
-        wakes.staged.append(await completed(db, app))
-        await one_round(worker)
-        wakes.staged.append(await completed(db, app))
-        await one_round(worker)
-    assert server.requests == []
