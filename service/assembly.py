@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service import http, providers
 from service import settings as environment
+from service.acting import acting, inquiry
 from service.catalog import Catalog
 from service.create import Creator
 from service.database import Database
@@ -19,12 +20,9 @@ from service.forget import Forgetting
 from service.guard import Guard
 from service.health import Health
 from service.inbox import Inbox
-from service.inquiry import Inquiry, request_seconds
 from service.loop import Worker, every
 from service.metrics import Metrics
-from service.news import News
 from service.opening import opened_database, patiently
-from service.operating import Parts
 from service.pace import Pace
 from service.place import Placer
 from service.probe import Probe
@@ -68,6 +66,7 @@ class Service:
 
     settings: Settings
     db: Database
+    wakes: Wakes
     app: App
     receiver: Receiver
     submitter: Submitter
@@ -141,15 +140,15 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         )
         receiver = Receiver(db, configured, tokens, keys, wakes.moved, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
-        state = _state(db, at_rest, guard, client, wakes)
+        state = _state(settings, db, at_rest, guard, client, wakes)
         state["creator"] = _creator(settings, db, configured, catalog, guard, vault)
         state["acting"] = acting(settings, db, configured, catalog, asker, vault, wakes)
         state["metrics"] = Metrics(db, wakes.tally, alarm=receiver.alarm, queues=receiver.queues)
         state |= {"probe": probe, "replayer": Replayer(db, inbox), "tail": tail}
-        state["most_in_flight"] = settings.callboard_in_flight
         yield Service(
             settings=settings,
             db=db,
+            wakes=wakes,
             app=App(Door(receiver), state),
             receiver=receiver,
             submitter=submitter,
@@ -194,39 +193,18 @@ def _creator(
     )
 
 
-def acting(
+def _state(
     settings: Settings,
     db: Database,
-    configured: Mapping[str, Provider],
-    catalog: Catalog,
-    asker: http.Asker,
-    vault: Vault,
+    at_rest: AtRest,
+    guard: Guard,
+    client: http.Deliverer,
     wakes: Wakes,
-) -> Parts:
-    """What acts by hand work with, here or in a command beside the service."""
-    inquiry = _inquiry(settings, asker, vault, wakes)
-    pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
-    return Parts(
-        db=db,
-        providers=configured,
-        catalog=catalog,
-        inquiry=inquiry,
-        news=News(db=db, inquiry=inquiry, pace=pace, wakes=wakes),
-        wakes=wakes,
-    )
-
-
-def _inquiry(settings: Settings, asker: http.Asker, vault: Vault, wakes: Wakes) -> Inquiry:
-    total = request_seconds(settings.callboard_lease_seconds)
-    return Inquiry(asker, vault, total=total, tally=wakes.tally)
-
-
-def _state(
-    db: Database, at_rest: AtRest, guard: Guard, client: http.Deliverer, wakes: Wakes
 ) -> dict[str, Any]:
     """What requests work with, for the most part."""
     return {
         "db": db,
+        "most_in_flight": settings.callboard_in_flight,
         "guard": guard,
         "at_rest": at_rest,
         "wakes": wakes,
@@ -272,7 +250,7 @@ def _senders(
     sweeper = Sweeper(
         db,
         configured,
-        _inquiry(settings, asker, vault, wakes),
+        inquiry(settings, asker, vault, wakes),
         pace,
         seen,
         Turns(db, seen, limits, lease=patience.lease, wake=wakes.ask),

@@ -158,14 +158,15 @@ class Database:
 
     @asynccontextmanager
     async def listening(
-        self, channel: str, heard: Callable[[], None]
+        self, channel: str, heard: Callable[[str], None]
     ) -> AsyncIterator[asyncio.Event]:
-        """Calls `heard` at each notification on `channel`, over a connection that is held as long.
-        Yields what is set once that connection is lost. Raises StatementRefused too."""
+        """Calls `heard` with what is said at each notification on `channel`, over a connection that
+        is held as long. Yields what is set once that connection is lost. Raises StatementRefused
+        too."""
         lost = asyncio.Event()
 
-        def hear(*_: object) -> None:
-            heard()
+        def hear(*told: Any) -> None:
+            heard(told[-1])
 
         def lose(_: object) -> None:
             lost.set()

@@ -12,6 +12,7 @@ from enum import StrEnum
 import uvicorn
 
 from service.assembly import Service, built
+from service.hints import passing_on, take_up
 from service.settings import Settings
 from service.sockets import drop_stuck
 
@@ -65,8 +66,10 @@ async def run(settings: Settings, role: Role) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with built(settings, stop) as service:
-        loops = [] if role is Role.API else service.loops(stop)
+        db, wakes, works = service.db, service.wakes, role is not Role.API
+        loops = service.loops(stop) if works else passing_on(db, wakes, stop)
         background = [asyncio.create_task(loop) for loop in (*loops, service.probe.run(stop))]
+        listening = [asyncio.create_task(take_up(db, wakes))] if works else []
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
@@ -78,6 +81,9 @@ async def run(settings: Settings, role: Role) -> None:
                 await _answer(service, stop)
         finally:
             stop.set()
+            for one in listening:
+                one.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
             await service.finish(background)
 
 

@@ -5,8 +5,6 @@ reads pages from the database, by place, until it has caught up.
 """
 
 import asyncio
-import contextlib
-import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
@@ -14,20 +12,18 @@ from uuid import UUID
 
 from service import feed
 from service.database import Database
-from service.errors import DatabaseAway, StatementRefused, Unavailable
+from service.errors import Unavailable
 from service.feed import Wanted, framed
-from service.loop import every, jittered
+from service.hints import listen
+from service.loop import every
 from service.reader import Reader, Shared
 from service.recent import Entry, Recent
 from service.store import access
 from service.store import feed as stored
 from service.store.feed import Line
 
-log = logging.getLogger(__name__)
-
 CHANNEL = "callboard_feed"
 LOOK_SECONDS = 1.0
-LISTEN_AGAIN_SECONDS = 60.0  # a connection that died silently is found out then
 KEYS_SECONDS = 10.0
 READ_AT_ONCE = 50
 CATCHING_UP_AT_ONCE = 4  # readers; the pool's other connections are for callbacks
@@ -109,7 +105,7 @@ class Tail:
     def _start(self) -> None:
         if not self._work:
             self._work = [
-                asyncio.create_task(self._listen()),
+                asyncio.create_task(listen(self._db, CHANNEL, lambda _: self.wake.set())),
                 asyncio.create_task(every(self._look, self._read, self.wake, self._stop)),
                 asyncio.create_task(
                     every(stored.NOTED_SECONDS, self._note, asyncio.Event(), self._stop)
@@ -118,19 +114,6 @@ class Tail:
                     every(KEYS_SECONDS, self.drop_revoked, asyncio.Event(), self._stop)
                 ),
             ]
-
-    async def _listen(self) -> None:
-        """Keeps listening; while that fails, the look each second has to do."""
-        while True:
-            try:
-                async with self._db.listening(CHANNEL, self.wake.set) as lost:
-                    self.wake.set()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LISTEN_AGAIN_SECONDS):
-                            await lost.wait()
-            except (DatabaseAway, StatementRefused) as fault:
-                log.warning("not listening for events: %s", fault)
-                await asyncio.sleep(jittered(LOOK_SECONDS))
 
     async def _read(self) -> bool:
         """Reads on, for all; whether there may be more already. Raises DatabaseAway."""

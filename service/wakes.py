@@ -24,6 +24,13 @@ class Wakes:
         self.place = asyncio.Event()
         self.deliver = asyncio.Event()
         self.recover = asyncio.Event()
+        self.kinds = {
+            "submit": self.submit,
+            "ask": self.ask,
+            "place": self.place,
+            "deliver": self.deliver,
+            "recover": self.recover,
+        }
         self.staged: deque[UUID] = deque(maxlen=MOST_STAGED)
 
     def moved(self, outcomes: Sequence[Outcome]) -> None:

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from service import assembly, document, ids, providers
+from service import document, ids, providers
 from service import settings as environment
+from service.acting import acting
 from service.catalog import Catalog
 from service.commands.remote import ask_service
 from service.encryption import AtRest
 from service.errors import NotFound, SettingInvalid
+from service.hints import pass_on
 from service.http import Asker
 from service.opening import opened
 from service.operating import Actor, Parts
@@ -51,11 +53,11 @@ async def hands(settings: Settings) -> AsyncIterator[Hands]:
         configured, catalog = providers.configured(), Catalog.load()
         vault = Vault(AtRest(environment.secrets(settings)), catalog.secret_fields())
         db = await stack.enter_async_context(opened(settings))
-        yield LocalHands(assembly.acting(settings, db, configured, catalog, asker, vault, Wakes()))
+        yield LocalHands(acting(settings, db, configured, catalog, asker, vault, Wakes()))
 
 
 class LocalHands:
-    """Acts in the database; the service beside it sees them within a second."""
+    """Acts in the database, and says so to the services that work with it."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -76,6 +78,7 @@ class LocalHands:
         found = ids.read("job", job["id"])
         assert found is not None
         await do(self._parts, actor, found, name, given)
+        await pass_on(self._parts.db, self._parts.wakes)
         return await self.job(job_id)
 
 

@@ -79,6 +79,10 @@ from waiting, (select now() as at) as clock;
 -- also writes would make every such commit wait for the others.
 select pg_notify('callboard_feed', '');
 
+-- name: hint
+-- Says to other processes what there is to do ($1: one of Wakes' kinds); alone, as above.
+select pg_notify('callboard_work', $1);
+
 -- name: tell_stuck
 -- Tells once, as an event of its own, that the job is overdue: it moves nowhere. Empty: it was
 -- told, or has moved on.
