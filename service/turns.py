@@ -1,11 +1,12 @@
 """Which due jobs are taken up now: each provider has places and a pace of its own.
 
 A provider that hangs, or is asked slowly, takes nothing from another; jobs about which nobody can
-be asked do not wait for those about which one can.
+be asked do not wait for those about which one can, nor one kind of work for all of another's.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,15 +49,16 @@ class Turns:
         self._allowance = Allowance(clock)
         self._asking = Shares(limits.each, wake)
         self._doubting = Shares(limits.each, wake)
+        self._asks, self._doubts = deque(ASKS), deque(DOUBTS)  # each begins with another task
 
     async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> None:
         """Starts `settle` for each job whose turn has come. Raises DatabaseAway."""
         rooms = (await self._health.rooms()).values()
         if self._allowance.left(DOUBT, 1.0) > 0:
             self._allowance.take(DOUBT)
-            for due in await self._claim(DOUBTS, [self._doubts(room) for room in rooms]):
+            for due in await self._claim(self._doubts, [self._in_doubt(room) for room in rooms]):
                 self._doubting.of(due.provider).start(settle(due))
-        for due in await self._claim(ASKS, [self._asks(room) for room in rooms]):
+        for due in await self._claim(self._asks, [self._to_ask(room) for room in rooms]):
             self._allowance.take(due.provider)
             self._asking.of(due.provider).start(settle(due))
 
@@ -68,15 +70,16 @@ class Turns:
         """Ends everything under way."""
         await asyncio.gather(self._asking.cancel(), self._doubting.cancel())
 
-    async def _claim(self, tasks: Sequence[str], turns: Sequence[Turn]) -> list[Due]:
+    async def _claim(self, tasks: deque[str], turns: Sequence[Turn]) -> list[Due]:
         turns = [turn for turn in turns if turn.places > 0]
         if not turns:
             return []
+        tasks.rotate()
         return await agenda.claim_asks(
             self._db, lease_seconds=self._lease, turns=turns, tasks=tasks
         )
 
-    def _asks(self, room: Room) -> Turn:
+    def _to_ask(self, room: Room) -> Turn:
         slowly = slow(room)
         free = self._asking.of(room.provider).free
         if slowly:
@@ -84,6 +87,6 @@ class Turns:
         left = self._allowance.left(room.provider, 1.0 if slowly else self._limits.per_second)
         return Turn(provider=room.provider, places=min(free, left))
 
-    def _doubts(self, room: Room) -> Turn:
+    def _in_doubt(self, room: Room) -> Turn:
         """Nobody is asked, so that it does not matter how the provider is."""
         return Turn(provider=room.provider, places=self._doubting.of(room.provider).free)

@@ -24,7 +24,7 @@ made as (
                       posted_at, submitted_at, finished_at)
     select id, state, version, 1, case when n % 10 = 0 then '{OTHER_APP}' else '{APP}' end::uuid,
            'fal', 'model-' || n % 20, '{{"prompt": "a paper boat"}}', 'order-' || n,
-           json_build_object('user', n % 1000)::jsonb, 7200, '[]', false, false, at,
+           json_build_object('user', n % 1000)::jsonb, 1e9, '[]', false, false, at,
            case when n > 30000 and n <= 40000 then null else at end,
            case when n > 30000 and n <= 40000 then null else at end,
            case when n <= 30000 then at end
@@ -41,9 +41,10 @@ happened as (
     from n, generate_series(1, 3) as v where v <= version
 ),
 left_to_do as (
-    insert into agenda (job_id, task, provider, due_at)
+    insert into agenda (job_id, task, provider, due_at, overdue_at)
     select id, case state when 'queued' then 'submit' else 'poll' end, 'fal',
-           now() + case when n % 10000 < 5 then - interval '1 minute' else interval '1 day' end
+           now() + case when n % 10000 < 5 then - interval '1 minute' else interval '1 day' end,
+           case when n > 40000 then at + make_interval(secs => 1e9) end
     from n where n > 30000
 ),
 called as (

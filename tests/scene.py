@@ -97,6 +97,20 @@ async def move(db: Database, job_id: UUID, *, now: State | None, **more: Any) ->
     return outcome
 
 
+async def posted_ago(db: Database, seconds: float, *job_ids: UUID) -> None:
+    """Moves the POSTs of these jobs into the past."""
+    await db.pool.execute(
+        "update jobs set posted_at = now() - make_interval(secs => $1) where id = any ($2::uuid[])",
+        *(seconds, job_ids),
+    )
+    await db.pool.execute(
+        "update agenda set overdue_at = posted_at + make_interval(secs => deadline_seconds)"
+        " from jobs where jobs.id = job_id and job_id = any ($1::uuid[])"
+        " and overdue_at is not null",
+        job_ids,
+    )
+
+
 async def subscribe(db: Database, app_id: UUID, url: str, events: list[str]) -> UUID:
     """An enabled subscription signed with WEBHOOK_SECRET."""
     subscription_id = ids.new_id()

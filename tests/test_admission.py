@@ -149,3 +149,38 @@ async def test_jobs_are_counted_for_whoever_looks(db: Database, studio: UUID) ->
     bounded = (await health.rooms(db, count_to=2))["fal"]
     assert (bounded.queued, bounded.in_flight) == (2, 2)
     assert list(await health.rooms(db, ["prism"])) == ["fal", "prism"]
+
+
+async def test_tasks_take_turns_each_with_its_most_overdue_first(
+    db: Database, studio: UUID
+) -> None:
+    """Whatever has been left of one for a day, the other is looked at."""
+    late = [await make_job(db, studio, State.EXPIRED) for _ in range(5)]
+    asked = [await make_job(db, studio, State.RUNNING) for _ in range(2)]
+    for ago, job in enumerate([*reversed(asked), *reversed(late)], start=1):
+        await db.pool.execute(
+            "update agenda set due_at = now() - make_interval(hours => $1) where job_id = $2",
+            *(ago, job),
+        )
+    turns = [Turn(provider="fal", places=3)]
+    tasks = ["poll", "late"]
+    claimed = [
+        {
+            due.attempt.job_id
+            for due in await claim_asks(db, lease_seconds=60.0, turns=turns, tasks=order)
+        }
+        for order in (tasks[::-1], tasks, tasks)
+    ]
+    assert claimed == [{*late[:2], asked[0]}, {asked[1], *late[2:4]}, {late[4]}]
+
+
+@pytest.mark.parametrize("first", ["poll", "late"])
+async def test_the_task_named_first_has_the_only_place(
+    db: Database, studio: UUID, first: str
+) -> None:
+    for state in (State.EXPIRED, State.RUNNING, State.EXPIRED):
+        await make_job(db, studio, state)
+    await db.pool.execute("update agenda set due_at = now()")
+    turns, tasks = [Turn(provider="fal", places=1)], sorted(("poll", "late"), key=first.__ne__)
+    (claimed,) = await claim_asks(db, lease_seconds=60.0, turns=turns, tasks=tasks)
+    assert claimed.task == first

@@ -13,7 +13,7 @@ import pytest
 from app_client import KEY, app, make_key
 from command_line import callboard, fails, stand_alone
 from running import environment
-from scene import SECRETS, S, make_app, make_job, move
+from scene import SECRETS, S, make_app, make_job, move, posted_ago
 from starlette.applications import Starlette
 
 from service import ids
@@ -108,10 +108,7 @@ async def test_only_an_open_job_that_is_overdue_is_stuck(db: Database, studio: U
     overdue = await make_job(db, studio, S.RUNNING)
     ended = await make_job(db, studio, S.COMPLETED)
     await make_job(db, studio, S.RUNNING)
-    await db.pool.execute(
-        "update jobs set posted_at = posted_at - interval '1 day' where id = any($1::uuid[])",
-        [overdue, ended],
-    )
+    await posted_ago(db, 86_400.0, overdue, ended)
     ran = await callboard("jobs", "list", "--stuck")
     assert [line.split()[0] for line in ran.lines[1:]] == [shown(overdue)]
     assert "running (stuck)" in ran.lines[1]

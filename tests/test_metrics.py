@@ -108,11 +108,11 @@ async def test_the_counts_have_a_bound(
 ) -> None:
     monkeypatch.setattr(gauges, "COUNTED", 1)
     found = await exposed(Metrics(db, tally))
-    assert ours(found, "open_jobs") == {
-        ("fal", "submit"): 1,
-        ("fal", "sending"): 1,
-        ("relay", "poll"): 1,  # the most overdue one is always among them
-    }
+    open_jobs = ours(found, "open_jobs")
+    assert open_jobs.keys() >= {("fal", "submit"), ("fal", "sending"), ("relay", "poll")}
+    assert set(open_jobs.values()) == {1}
+    overdue = ours(found, "overdue_seconds")
+    assert 90 <= overdue["relay", "poll"] < 120, "the most overdue one is always counted"
     assert ours(found, "unplaced_events") == {(): 1}
     assert max(ours(found, "deliveries").values()) == 1
 

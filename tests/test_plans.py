@@ -199,6 +199,39 @@ async def test_a_claim_meets_no_more_rows_though_all_are_due(
     assert rows_sorted(ran) <= PLACES
 
 
+@pytest.fixture
+async def in_doubt(all_due: asyncpg.Connection) -> asyncpg.Connection:
+    """The same, and half of what is with the provider can only be given up, longer overdue."""
+    await all_due.execute(
+        "update agenda set task = 'give_up', due_at = due_at - interval '2 hours'"
+        " where task = 'poll' and get_byte(uuid_send(job_id), 15) % 2 = 0"
+    )
+    await all_due.execute("analyze agenda")
+    return all_due
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize("name", ["claim_asks", "claim_asks in doubt"])
+async def test_a_claim_passes_over_no_other_tasks_rows(
+    in_doubt: asyncpg.Connection, name: str, mode: str
+) -> None:
+    ran = await plan(in_doubt, name, RUNS[name], mode, run=True)
+    assert ran[0]["Plan"]["Actual Rows"] == PLACES
+    assert rows_met(ran, "agenda") <= MET_EACH * PLACES
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+async def test_what_is_in_flight_is_counted_without_what_waits_for_later(
+    past: asyncpg.Connection, mode: str
+) -> None:
+    """10,000 jobs are to be submitted tomorrow; none of them is about to go."""
+    values = ["60", "'{fal,relay}'", "'{32,32}'", "'{12000,12000}'"]
+    with_provider = 10_000
+    ran = await plan(past, "claim_submits", values, mode, run=True)
+    assert walked_through(ran) == set()
+    assert rows_met(ran, "agenda") < with_provider + MET_EACH * DUE + 1  # averages are rounded
+
+
 @pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
 async def test_a_look_at_the_providers_meets_few_of_their_jobs(
     past: asyncpg.Connection, mode: str

@@ -264,3 +264,21 @@ async def test_a_job_in_doubt_waits_for_nobody_who_can_be_asked(
         await asyncio.wait_for(server.arrived.wait(), 10)
         await sweeper.turns.cancel()
     assert [due.attempt.job_id for due in lost] == [gone]
+
+
+async def test_a_backlog_of_one_task_keeps_no_other_waiting(
+    db: Database, studio: UUID, asker: Asker
+) -> None:
+    """Though they have one place, and what expired has been due for longer."""
+    for _ in range(4):
+        await make_job(db, studio, State.EXPIRED, provider_id="late")
+    await all_due(db)
+    job = await make_job(db, studio, State.SUBMITTED)
+    await db.pool.execute("update agenda set due_at = now() where job_id = $1", job)
+    async with serving(RUNNING) as server:
+        one = Limits(each=1, per_second=1000.0)
+        sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker, limits=one)
+        await one_look(sweeper)
+        await one_look(sweeper)
+    assert len(server.requests) == 2
+    assert (await job_row(db, job))["state"] == "running"

@@ -8,11 +8,13 @@ import app_client
 import httpx
 import pytest
 from app_client import KEY, MODEL, is_problem
-from scene import make_app, make_job
+from scene import make_app, make_job, posted_ago
 
 from service import ids
 from service.database import Database
 from service.job import State
+
+THREE_HOURS = 10_800.0
 
 
 @pytest.fixture
@@ -53,9 +55,7 @@ async def test_each_filter_finds_its_jobs_newest_first(
     assert await listed(web, **{"metadata[user]": "42"}) == shown(named)
     assert await listed(web, **{"metadata[user]": "42", "metadata[tier]": "tin"}) == []
     assert await listed(web, stuck="true") == []
-    await db.pool.execute(
-        "update jobs set posted_at = now() - interval '3 hours' where id in ($1, $2)", plain, other
-    )
+    await posted_ago(db, THREE_HOURS, plain, other)
     assert await listed(web, stuck="true") == shown(other)
     assert await listed(web, stuck="false") == shown(named, other, plain)
 
@@ -69,11 +69,11 @@ async def test_what_needs_action_is_unconfirmed_or_overdue_and_open(
     overdue = [await make_job(db, studio, State.RUNNING) for _ in range(2)]
     both = await make_job(db, studio, State.UNCONFIRMED)
     strange = await make_job(db, await make_app(db, name="other", key="cb_o"), State.UNCONFIRMED)
-    await db.pool.execute(
-        "update jobs set posted_at = now() - interval '3 hours'"
-        " where id = any ($1) or state in ('queued', 'completed', 'expired')",
-        [*overdue, both, strange],
+    ended = await db.pool.fetch(
+        "select id from jobs where state in ('queued', 'completed', 'expired')"
     )
+    late = [*overdue, both, strange, *(row["id"] for row in ended)]
+    await posted_ago(db, THREE_HOURS, *late)
     plain = await db.pool.fetchval(
         "select id from jobs where state = 'unconfirmed' order by id limit 1"
     )

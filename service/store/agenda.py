@@ -82,7 +82,8 @@ async def claim_submits(db: Database, *, lease_seconds: float, turns: Sequence[T
 async def claim_asks(
     db: Database, *, lease_seconds: float, turns: Sequence[Turn], tasks: Sequence[str]
 ) -> list[Due]:
-    """Leases jobs that are due for one of `tasks`, of each provider as its turn says."""
+    """Leases jobs that are due for one of `tasks`, of each provider as its turn says. Where there
+    are fewer places than jobs the tasks take turns, in this order."""
     rows = await db.rows(
         "claim_asks",
         lease_seconds,

@@ -24,11 +24,12 @@ item as (
         expected, to_attempt, n)
 ),
 locked as materialized (
-    select id, state, attempt, version, cancel_requested_at is not null as canceling
+    select id, state, attempt, version, deadline_seconds,
+           cancel_requested_at is not null as canceling
     from jobs where id = any ($1::uuid[]) order by id for update
 ),
 matched as ( -- `attempts` as of the statement's start: enough for what it decides
-    select item.*, locked.state, locked.version, locked.canceling,
+    select item.*, locked.state, locked.version, locked.canceling, locked.deadline_seconds,
            locked.attempt = item.attempt as current,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
            coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
@@ -158,7 +159,12 @@ dated as ( -- other rows than `dropped`: these have a date
             else clock.at + make_interval(secs => seen.due_in) end,
         lease_until = case
             when not seen.moves then agenda.lease_until
-            when seen.now = 'submitting' then clock.at + make_interval(secs => seen.due_in) end
+            when seen.now = 'submitting' then clock.at + make_interval(secs => seen.due_in) end,
+        overdue_at = case
+            when not seen.moves then agenda.overdue_at
+            when seen.now = 'submitting'
+                then clock.at + make_interval(secs => seen.deadline_seconds)
+            when seen.now not in ('queued', 'expired') then agenda.overdue_at end
     from seen, clock
     where agenda.job_id = seen.job_id and seen.due_in is not null
       and (seen.moves or seen.ask and seen.current and not seen.foreign_id)

@@ -8,15 +8,16 @@ turn as materialized (
            coalesce(health.pauses > 0, false) as trial,
            least(case when health.pauses > 0 then 1 end, turn.places,
                  case when turn.most is not null then greatest(0, turn.most
-                     - (select count(*) from (
+                     - (select count(*) from unnest(array['sending', 'poll', 'give_up'])
+                            as flying (task) cross join lateral (
                            select from agenda
-                           where agenda.provider = turn.provider and task <> 'submit'
-                             and task in ('sending', 'poll', 'give_up')
+                           where agenda.provider = turn.provider and agenda.task = flying.task
                            order by due_at limit turn.most) as with_provider)
-                     - (select count(*) from (
+                     - (select count(*) from ( -- a lease is due when it ends: no later than ours
                            select from agenda
                            where agenda.provider = turn.provider and task = 'submit'
                              and due_at > clock.at and lease_until > clock.at
+                             and due_at <= clock.at + make_interval(secs => $1::double precision)
                            order by due_at limit turn.most) as about_to_go)) end) as places
     from clock
     cross join unnest($2::text[], $3::integer[], $4::integer[]) as turn (provider, places, most)
@@ -59,19 +60,30 @@ from claimed join due using (job_id) join jobs on jobs.id = claimed.job_id
 left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: claim_asks
--- Leases the jobs that are due for one of the tasks $4, each provider's most overdue first, as many
--- as it has places.
+-- Leases the jobs that are due for one of the tasks $4, as many of each provider's as it has places.
+-- Its tasks take turns, in the order given, each with its most overdue first: none waits for all of
+-- another's.
 with clock as materialized (select now() as at),
 turn as materialized (
     select * from unnest($2::text[], $3::integer[]) as turn (provider, places)
 ),
-due as (
-    select next.job_id from turn cross join lateral (
-        select job_id from agenda
-        where agenda.provider = turn.provider and task <> 'submit' and task = any ($4::text[])
+next as ( -- each task's first, as if there were no other
+    select turn.provider, turn.places, kind.nth, first.job_id,
+           row_number() over (partition by turn.provider, kind.nth order by first.due_at) as n
+    from turn
+    cross join unnest($4::text[]) with ordinality as kind (task, nth)
+    cross join lateral (
+        select job_id, due_at from agenda
+        where agenda.provider = turn.provider and agenda.task = kind.task
           and due_at <= (select at from clock)
           and (lease_until is null or lease_until <= (select at from clock))
-        order by due_at limit turn.places for update skip locked) as next
+        order by due_at limit turn.places for update skip locked) as first
+),
+due as (
+    select job_id from (
+        select job_id, places, row_number() over (partition by provider order by n, nth) as place
+        from next) as lined_up
+    where place <= places
 ),
 claimed as (
     update agenda set lease = lease + 1, tries = tries + 1,
@@ -94,26 +106,9 @@ left join job_secrets on job_secrets.job_id = claimed.job_id cross join clock;
 -- name: rooms
 -- How the providers $1 have been answering, and every other one that has work or a history; how
 -- many jobs wait for each and are in flight, both counted up to $2.
-with recursive clock as materialized (select now() as at),
-submits as ( -- from one provider to the next, by the index: the jobs between are not met
-    (select provider from agenda where task = 'submit' order by provider limit 1)
-    union all
-    select (select agenda.provider from agenda
-            where task = 'submit' and agenda.provider > submits.provider
-            order by agenda.provider limit 1)
-    from submits where submits.provider is not null
-),
-asks as (
-    (select provider from agenda where task <> 'submit' order by provider limit 1)
-    union all
-    select (select agenda.provider from agenda
-            where task <> 'submit' and agenda.provider > asks.provider
-            order by agenda.provider limit 1)
-    from asks where asks.provider is not null
-),
+with clock as materialized (select now() as at),
 known as (
-    select provider from submits where provider is not null
-    union select provider from asks where provider is not null
+    select provider from tasks_at_hand
     union select provider from provider_health
     union select provider from unnest($1::text[]) as given (provider)
 )
@@ -125,10 +120,11 @@ select known.provider,
        (select count(*) from (
             select from agenda where agenda.provider = known.provider and task = 'submit'
             order by due_at limit $2) as waiting)::integer as queued,
-       (select count(*) from (
-            select from agenda where agenda.provider = known.provider and task <> 'submit'
-                and task in ('sending', 'poll', 'give_up')
-            order by due_at limit $2) as flying)::integer as in_flight
+       least($2, (select count(*) from unnest(array['sending', 'poll', 'give_up']) as flying (task)
+            cross join lateral (
+                select from agenda
+                where agenda.provider = known.provider and agenda.task = flying.task
+                order by due_at limit $2) as with_provider))::integer as in_flight
 from known cross join clock
 left join provider_health as health on health.provider = known.provider
 order by known.provider;

@@ -1,38 +1,15 @@
 -- name: measure_work
 -- What each provider has left to do, by task, and how many seconds ago the most overdue of it came
--- due (0: none has). A provider's jobs are counted in the order of their dates, those that wait to
--- be submitted up to $1, the others together up to $1.
-with recursive clock as materialized (select now() as at),
-submits as ( -- from one provider to the next, by the index: the jobs between are not met
-    (select provider from agenda where task = 'submit' order by provider limit 1)
-    union all
-    select (select agenda.provider from agenda
-            where task = 'submit' and agenda.provider > submits.provider
-            order by agenda.provider limit 1)
-    from submits where submits.provider is not null
-),
-asks as (
-    (select provider from agenda where task <> 'submit' order by provider limit 1)
-    union all
-    select (select agenda.provider from agenda
-            where task <> 'submit' and agenda.provider > asks.provider
-            order by agenda.provider limit 1)
-    from asks where asks.provider is not null
-),
-left_to_do as (
-    select waiting.* from submits cross join lateral (
-        select provider, task, due_at from agenda
-        where agenda.provider = submits.provider and task = 'submit'
-        order by due_at limit $1::integer) as waiting
-    union all
-    select flying.* from asks cross join lateral (
-        select provider, task, due_at from agenda
-        where agenda.provider = asks.provider and task <> 'submit'
-        order by due_at limit $1::integer) as flying
-)
-select provider, task, count(*) as jobs,
-       greatest(max(extract(epoch from clock.at - due_at)), 0)::double precision as overdue
-from left_to_do cross join clock group by provider, task order by provider, task;
+-- due (0: none has). The jobs of each are counted up to $1, in the order of their dates.
+with clock as materialized (select now() as at)
+select at_hand.provider, at_hand.task, count(*) as jobs,
+       greatest(max(extract(epoch from clock.at - waiting.due_at)), 0)::double precision as overdue
+from tasks_at_hand as at_hand cross join clock
+cross join lateral (
+    select due_at from agenda
+    where agenda.provider = at_hand.provider and agenda.task = at_hand.task
+    order by due_at limit $1::integer) as waiting
+group by at_hand.provider, at_hand.task order by at_hand.provider, at_hand.task;
 
 -- name: measure_providers
 -- How the providers are that have a history of failures, pauses or silence.
@@ -43,8 +20,10 @@ from provider_health order by provider;
 -- name: measure_risk
 -- The jobs that may have been paid for and may never come back, and their estimates.
 select jobs.provider, jobs.currency, count(*) as jobs, sum(jobs.estimate) as estimate
-from agenda join jobs on jobs.id = agenda.job_id
-where agenda.task = 'give_up' and jobs.state = 'unconfirmed'
+from tasks_at_hand as at_hand
+join agenda on agenda.provider = at_hand.provider and agenda.task = at_hand.task
+join jobs on jobs.id = agenda.job_id
+where at_hand.task = 'give_up' and jobs.state = 'unconfirmed'
 group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
 
 -- name: measure_backlog

@@ -97,13 +97,29 @@ order by jobs.id desc limit $8;
 
 -- name: list_open_jobs
 -- An app's jobs (null: every app's) that are overdue and, with $9, those that are unconfirmed:
--- newest first, and found among what is left to do, never in the whole past.
+-- newest first, and found among what is due or overdue, never among all that is open.
+with candidate as materialized (
+    select job_id from agenda where due_at > overdue_at and overdue_at <= now()
+    union
+    select overdue.job_id
+    from tasks_at_hand as at_hand cross join lateral (
+        select job_id from agenda
+        where agenda.provider = at_hand.provider and agenda.task = at_hand.task
+          and due_at <= now() and overdue_at <= now()
+        offset 0) as overdue -- one task after another, by index, whatever the statistics say
+    where at_hand.task in ('sending', 'poll', 'give_up')
+    union
+    select agenda.job_id
+    from tasks_at_hand as at_hand
+    join agenda on agenda.provider = at_hand.provider and agenda.task = at_hand.task
+    where $9::boolean and at_hand.task = 'give_up'
+)
 select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
        coalesce(jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
            as stuck
-from agenda join jobs on jobs.id = agenda.job_id
+from candidate join jobs on jobs.id = candidate.job_id
 join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
-where agenda.task <> 'submit' and agenda.job_id > $2 and agenda.job_id < $3
+where candidate.job_id > $2 and candidate.job_id < $3
   and jobs.state in ('submitting', 'unconfirmed', 'submitted', 'running')
   and (jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now()
        or $9::boolean and jobs.state = 'unconfirmed')
@@ -113,7 +129,7 @@ where agenda.task <> 'submit' and agenda.job_id > $2 and agenda.job_id < $3
   and ($6::text is null or jobs.model = $6)
   and ($7::text is null or jobs.reference = $7)
   and ($8::text is null or jobs.metadata @> $8::text::jsonb)
-order by agenda.job_id desc limit $10;
+order by candidate.job_id desc limit $10;
 
 -- name: find_event
 -- Whether a move of ours took effect, asked after a lost answer. Empty: it did not.
