@@ -1,9 +1,10 @@
 """A job, an event and their parts as the API and the events show them (contract §4 and §6)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from service import ids, jsontext
 from service.job import ENDED, STUCK_EVENT, State
@@ -51,6 +52,14 @@ def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
         "finished_at": moment(row["finished_at"]),
         "cancel_requested_at": moment(row["cancel_requested_at"]),
         "links": {"self": f"/v1/jobs/{shown_id}", "timeline": f"/v1/jobs/{shown_id}/timeline"},
+    }
+
+
+def of_jobs(rows: Iterable[Row], after: UUID | None) -> dict[str, Any]:
+    """A page of jobs; `after`: the id below which the next one begins, None: there is none."""
+    return {
+        "data": [of_job(row, shorten=True) for row in rows],
+        "next": None if after is None else ids.show("job", after),
     }
 
 

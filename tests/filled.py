@@ -5,16 +5,17 @@ import asyncpg
 APP = "00000000-0000-7000-8000-000000000001"
 OTHER_APP = "00000000-0000-7000-8000-000000000002"
 JOBS = 50_000
-# 30,000 have ended, 10,000 wait to be submitted, 10,000 are with the provider; five of each of the
-# open kinds are due, and so are five of 20,005 deliveries; five of them have failed.
+# 30,000 have ended, six of them badly, 10,000 wait to be submitted, 10,000 are with the provider;
+# five of each of the open kinds are due, and so are five of 20,005 deliveries; five of them have
+# failed.
 ID = """(lpad(to_hex(1700000000000 + n * 1000), 12, '0') || '7' || left(md5({0}), 3) || '8'
         || substr(md5({0}), 4, 15))::uuid"""
 FILL = f"""
 with n as materialized (
     select n, {ID.format("n::text")} as id,
            timestamptz '2023-11-14' + n * interval '1 second' as at,
-           case when n <= 30000 then 'completed' when n <= 40000 then 'queued' else 'submitted' end
-               as state,
+           case when n <= 30000 and n % 5000 = 0 then 'failed' when n <= 30000 then 'completed'
+               when n <= 40000 then 'queued' else 'submitted' end as state,
            case when n <= 30000 then 3 when n <= 40000 then 1 else 3 end as version
     from generate_series(1, {JOBS}) as n
 ),

@@ -8,100 +8,18 @@ from uuid import uuid4
 import asyncpg
 import filled
 import pytest
-from filled import APP, OTHER_APP
 from plan_nodes import nodes, rows_met, rows_sorted, walked_through
-from planned import BY_INDEX, OF_SUBSCRIBERS, OF_THE_FEED
+from planned import BY_INDEX, BY_INDEXES, RUNS
 
 from service.database import load_queries, migrate
 
 QUERIES = load_queries()
-FIRST, LAST = "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
-# The ids of a quarter of an hour, some 800 jobs.
-SOON, LATER = (f"'{(1700000000000 + n * 1000) << 80:032x}'" for n in (200, 1000))
-NOBODY = "00000000-0000-7000-8000-000000000009"
-JOB = f"'{NOBODY}'"
-NONE = ["null"] * 5
-CALLS = [FIRST, LAST, "4096"]
-# What each is run with, as SQL.
-RUNS: dict[str, list[str]] = {
-    "find_key": ["sha256('7')"],
-    "find_idempotent": [f"'{APP}'", "'key-5'"],
-    "get_job": [JOB],
-    "find_event": [JOB, JOB],
-    "timeline_of_job": [JOB],
-    "list_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "51"],
-    "list_jobs of nobody": [f"'{NOBODY}'", FIRST, LAST, *NONE, "51"],
-    "list_jobs of a state": [f"'{APP}'", FIRST, LAST, "'submitted'", *NONE[1:], "51"],
-    "list_jobs of a reference": [
-        *(f"'{APP}'", FIRST, LAST, "null", "null", "null", "'order-3'", "null", "51")
-    ],
-    "list_all_jobs": [FIRST, LAST, *NONE, "51"],
-    "list_open_jobs": [f"'{APP}'", FIRST, LAST, *NONE, "true", "51"],
-    "list_open_jobs of every app": ["null", FIRST, LAST, *NONE, "false", "51"],
-    "get_callback": [JOB],
-    "list_callbacks": [*CALLS, "null", "null", "null", "51"],
-    "list_callbacks of a verdict": [*CALLS, "'fal'", "'accepted'", "null", "51"],
-    "list_unwelcome_callbacks": [*CALLS, "null", "'refused'", "null", "51"],
-    "list_unwelcome_callbacks of a reason": [*CALLS, "null", "null", "'unknown_job'", "51"],
-    "list_callbacks_of_job": [*CALLS, "null", "null", "null", "51", JOB, f"'{APP}'"],
-    "list_callbacks_of_app": [*CALLS, "null", "null", "null", "51", f"'{APP}'"],
-    "list_callbacks_of_app of few": [*CALLS, "null", "null", "null", "51", f"'{OTHER_APP}'"],
-    "list_callbacks_of_app of nobody": [*CALLS, "null", "null", "null", "51", JOB],
-    "list_unwelcome_callbacks_of_app": [*CALLS, "null", "'refused'", "null", "51", f"'{APP}'"],
-    "find_meant": ["'fal'", "'req-5'", JOB, "1"],
-    "waiting_callbacks": ["'fal'", "'req-of-nobody-2000'", "100"],
-    "callbacks_whose_job_came": ["100"],
-    "forget_callbacks": ["604800", "500"],
-    "refusals_of_open_jobs": ["3600"],
-    "find_attempt": ["'fal'", "'req-5'"],
-    "list_subscriptions": [f"'{APP}'", FIRST, "51"],
-    "claim_submits": ["60", "'{fal,relay}'", "'{32,1}'", "'{20,null}'"],
-    "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],
-    "claim_asks in doubt": ["60", "'{fal,relay}'", "'{32,32}'", "'{sending,give_up}'"],
-    "rooms": ["'{}'", "0"],
-    "rooms counted": ["'{fal,relay}'", "10000"],
-    "try_providers": [],
-    "watch_job": [JOB, "50", "3"],
-    "request_cancel": [JOB, "1", JOB, "'key_1'", "null", "'{}'"],
-    "hasten_poll": [JOB],
-    "note_act": [JOB, JOB, "1", "'rerun'", "'key_1'", "null", "'{}'", JOB],
-    "tell_act": [JOB, JOB, "'{}'"],
-    "standing_of_job": [JOB],
-    "note_poll": [JOB, JOB, "1", "5", "'running'", "null", "null"],
-    "name_late": [JOB, "1", "'req-5'", "60", JOB, "'key_1'", "null", "'{}'"],
-    "refresh_output": [JOB, "1", "'{}'", "'[]'"],
-    "take_success": [JOB, "1", JOB, "'{}'", "'[]'", "'2026-01-31'"],
-    "answer_cancel": [JOB, "1", "'requested'"],
-    "tell_stuck": [JOB, "3", JOB],
-    "finish_asks": [
-        *(f"'{{{JOB[1:-1]}}}'", "'{1}'", "'{1}'", "'{5}'", f"'{{{JOB[1:-1]}}}'", "'{3}'"),
-        *("'{running}'", "'{null}'", "'{null}'", "3"),
-    ],
-    "delay_submit": [JOB, "1", "5"],
-    "claim_deliveries": ["64", "30", f"'{{{APP}}}'", "'{1}'", "32", "2", "16"],
-    "claim_staged": [f"'{{{NOBODY}}}'", "64", "30", "32", "'{}'", "'{}'"],
-    "finish_deliveries": [
-        *(f"'{{{NOBODY},{NOBODY}}}'", f"'{{{NOBODY},{NOBODY}}}'", "'{1,1}'"),
-        *("'{succeeded,pending}'", "'{200,500}'", "'{3,3}'", "'{null,null}'", "'{null,null}'"),
-        *("'{0,5}'", "'{false,false}'", "'{0,0}'", "432000"),
-    ],
-    "place_events": ["60"],
-    "note_reading": ["10"],
-    "reconcile": [f"'{APP}'", SOON, LATER, "600", "''", "''", "51"],
-    "reconcile of all apps": ["null", SOON, LATER, "600", "''", "''", "51"],
-    "count_stranger_calls": [FIRST, LAST],
-    "look_for_silence": ["'{fal,relay}'", "5", "600"],
-    "measure_work": ["10000"],
-    "measure_risk": [],
-    "measure_backlog": ["10000"],
-}
 PLACES, DUE = 32, 5  # of each kind, in CLAIMS and in the database
 CLAIMS = {
     "claim_submits": ["60", "'{fal,relay}'", "'{32,1}'", "'{null,null}'"],
     "claim_asks": ["60", "'{fal,relay}'", "'{32,1}'", "'{poll,late}'"],
 }
 MET_EACH = 2  # found by its time, and again by its key to be leased
-RUNS |= OF_SUBSCRIBERS | OF_THE_FEED
 CUSTOM, GENERIC = "force_custom_plan", "force_generic_plan"
 
 
@@ -163,6 +81,15 @@ async def test_who_reads_some_events_meets_no_others(
     (met,) = (node for node in every if node.get("Relation Name") == "feed")
     assert met["Index Name"] == index
     assert "Filter" not in met
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize("name", BY_INDEXES)
+async def test_work_and_jobs_are_found_by_the_indexes_made_for_it(
+    past: asyncpg.Connection, name: str, mode: str
+) -> None:
+    every = nodes(await plan(past, name, RUNS[name], mode))
+    assert {node["Index Name"] for node in every if "Index Name" in node} == BY_INDEXES[name]
 
 
 @pytest.fixture
@@ -232,6 +159,67 @@ async def test_what_is_in_flight_is_counted_without_what_waits_for_later(
     assert rows_met(ran, "agenda") < with_provider + MET_EACH * DUE + 1  # averages are rounded
 
 
+WALKED = 500
+BADLY_ENDED, HEADS, SHOWN = 6, 3, 51
+# A list, and how many rows of the agenda, of the events and of the jobs it may meet.
+LISTS: list[tuple[str, tuple[int, int, int]]] = [
+    ("find_jobs of a state", (0, 0, SHOWN)),
+    ("find_jobs of a rare state", (0, 0, WALKED)),
+    ("find_jobs of nobody", (0, 0, 0)),
+    ("find_jobs_of_everyone of a rare state", (0, 0, WALKED)),
+    ("find_jobs_of_reference", (0, 0, 1)),
+    ("find_jobs_at_hand", (WALKED + SHOWN + 10 + HEADS, 0, SHOWN + 10)),  # a tenth is another's
+    ("find_jobs_at_hand few", (HEADS, 0, 0)),
+    ("find_jobs_without_result", (0, BADLY_ENDED, BADLY_ENDED)),
+    ("find_jobs_without_result of everyone", (0, 0, 0)),
+    ("find_jobs_in_need", (HEADS + DUE, 0, 0)),
+    ("find_jobs_in_need of everyone", (HEADS + DUE, 0, 0)),
+]
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+@pytest.mark.parametrize(("name", "most"), LISTS)
+async def test_a_list_meets_few_but_those_that_it_shows(
+    past: asyncpg.Connection, name: str, most: tuple[int, int, int], mode: str
+) -> None:
+    values = [str(WALKED) if value == "10000" else value for value in RUNS[name]]
+    ran = await plan(past, name, values, mode, run=True)
+    assert walked_through(ran) == set()
+    met = tuple(round(rows_met(ran, table)) for table in ("agenda", "job_events", "jobs"))
+    assert all(one <= bound for one, bound in zip(met, most, strict=True)), met
+
+
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+async def test_what_is_overdue_is_found_among_what_is_open(
+    past: asyncpg.Connection, mode: str
+) -> None:
+    """40 were looked at since, 40 will be at their next turn."""
+    undo = past.transaction()
+    await undo.start()
+    try:
+        await past.execute(
+            """
+            with late as (
+                update jobs set deadline_seconds = 7200
+                where id in (select job_id from agenda where task = 'poll' and due_at > now()
+                             order by job_id limit 80)
+                returning id
+            )
+            update agenda set overdue_at = now() - interval '1 hour',
+                due_at = now() + case when get_byte(uuid_send(job_id), 15) % 2 = 0
+                    then interval '1 minute' else - interval '2 hours' end
+            from late where agenda.job_id = late.id
+            """
+        )
+        for name, shown in (("find_jobs_in_need", 51), ("find_jobs_in_need of everyone", 51)):
+            ran = await plan(past, name, RUNS[name], mode, run=True)
+            assert ran[0]["Plan"]["Actual Rows"] == shown
+            assert rows_met(ran, "agenda") <= 2 * 80 + HEADS + DUE
+            assert rows_met(ran, "jobs") <= 80
+    finally:
+        await undo.rollback()
+
+
 @pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
 async def test_a_look_at_the_providers_meets_few_of_their_jobs(
     past: asyncpg.Connection, mode: str
@@ -285,6 +273,22 @@ async def test_a_backlog_of_deliveries_is_claimed_by_index(past: asyncpg.Connect
         assert walked_through(await plan(past, "claim_deliveries", values, CUSTOM)) == set()
     finally:
         await undo.rollback()
+
+
+async def test_no_index_of_jobs_mentions_a_column_that_a_move_changes(
+    past: asyncpg.Connection,
+) -> None:
+    """Else each move would leave its page, and write to every index."""
+    rows = await past.fetch(
+        """
+        select distinct attname from pg_index join pg_attribute on attrelid = indrelid
+        where indrelid = 'jobs'::regclass and (attnum = any (indkey) or exists (
+            select from pg_depend
+            where objid = indexrelid and refobjid = indrelid and refobjsubid = attnum))
+        """
+    )
+    never_changing = {"id", "app_id", "reference", "provider", "created_at"}
+    assert {row["attname"] for row in rows} == never_changing
 
 
 def test_a_walk_from_end_to_end_would_be_seen() -> None:

@@ -8,11 +8,12 @@ import app_client
 import httpx
 import pytest
 from app_client import KEY, MODEL, is_problem
-from scene import make_app, make_job, posted_ago
+from scene import job_row, make_app, make_job, move, posted_ago
 
 from service import ids
 from service.database import Database
 from service.job import State
+from service.store import job_lists
 
 THREE_HOURS = 10_800.0
 
@@ -166,3 +167,76 @@ async def test_a_bad_value_or_an_unknown_filter_is_refused_by_name(
 async def test_a_limit_within_bounds_counts_in_any_spelling(web: httpx.AsyncClient) -> None:
     assert (await web.get("/v1/jobs?limit=007")).status_code == 200
     assert (await web.get("/v1/jobs?limit=200")).status_code == 200
+
+
+async def paged(web: httpx.AsyncClient, **query: str) -> list[str]:
+    """All there are, page by page; a page may be short, or empty, and yet not the last."""
+    found: list[str] = []
+    after: str | None = None
+    for _ in range(100):
+        cursor = {} if after is None else {"after": after}
+        page = (await web.get("/v1/jobs", params=query | cursor | {"limit": "2"})).json()
+        found += [job["id"] for job in page["data"]]
+        after = page["next"]
+        if after is None:
+            return found
+    raise AssertionError(f"there is no end: {found}")
+
+
+@pytest.mark.parametrize("most", [1, 4, 15])
+async def test_however_little_a_page_looks_at_the_pages_show_each_once(
+    web: httpx.AsyncClient,
+    db: Database,
+    studio: UUID,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(job_lists, "MOST_WALKED", most)
+    other = await make_app(db, name="other", key="cb_o")
+    made: dict[State, list[UUID]] = {state: [] for state in State}
+    for n in range(3):
+        for state in State:
+            reference = "order-7" if n else None
+            made[state].append(await make_job(db, studio, state, reference=reference))
+            await make_job(db, other, state, reference="order-7")
+    again = made[State.FAILED][1]
+    await move(db, again, was=State.FAILED, now=State.QUEUED, to_attempt=2, due_in=0.0)
+    await move(db, again, attempt=2, was=State.QUEUED, now=State.FAILED)
+    made[State.QUEUED].append(made[State.CANCELED].pop())
+    rerun = made[State.QUEUED][-1]
+    await move(db, rerun, was=State.CANCELED, now=State.QUEUED, to_attempt=2, due_in=0.0)
+    for state, jobs in made.items():
+        assert await paged(web, state=state) == shown(*jobs), state
+        named = [job for job in jobs if (await job_row(db, job))["reference"]]
+        assert await paged(web, state=state, reference="order-7") == shown(*named)
+    every = [job for jobs in made.values() for job in jobs]
+    assert await paged(web) == shown(*every)
+    assert await paged(web, provider="nobody") == []
+    everyone = await db.pool.fetch("select id from jobs where state = 'running'")
+    await app_client.make_key(db, "cb_" + "e" * 43, "operate", all_apps=True)
+    web.headers["authorization"] = "Bearer cb_" + "e" * 43
+    assert await paged(web, state="running") == shown(*(row["id"] for row in everyone))
+
+
+async def test_a_job_is_listed_as_stuck_before_its_next_look_and_after(
+    web: httpx.AsyncClient, db: Database, studio: UUID
+) -> None:
+    looked, unlooked, intime = [await make_job(db, studio, State.RUNNING) for _ in range(3)]
+    again = await make_job(db, studio, State.RUNNING)
+    await posted_ago(db, THREE_HOURS, looked, unlooked, again)
+    await db.pool.execute(
+        "update agenda set due_at = overdue_at - interval '1 second' where job_id = $1", unlooked
+    )
+    assert await listed(web, stuck="true") == shown(looked, unlooked, again)
+    for was, now, due_in in (
+        (State.RUNNING, State.EXPIRED, 60.0),
+        (State.RUNNING, State.FAILED, None),
+    ):
+        job = looked if now is State.EXPIRED else unlooked
+        await move(db, job, was=was, now=now, task="late", due_in=due_in)
+    await move(
+        db, again, was=State.RUNNING, now=State.QUEUED, task="submit", to_attempt=2, due_in=0.0
+    )
+    assert await listed(web, stuck="true") == []
+    left = "select job_id from agenda where overdue_at is not null"
+    assert [row["job_id"] for row in await db.pool.fetch(left)] == [intime]

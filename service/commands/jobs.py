@@ -70,10 +70,11 @@ def list_jobs(
         return
     now = datetime.now(UTC)
     show_table(HEADINGS, [_row(job, now) for job in page["data"]], folding="model")
-    if not page["data"]:
-        typer.echo("no such jobs", err=True)
     if page["next"]:
-        typer.echo(f"there are more: --after {page['next']}", err=True)
+        some = "there are more" if len(page["data"]) == limit else "there may be more"
+        typer.echo(f"{some}: --after {page['next']}", err=True)
+    elif not page["data"]:
+        typer.echo("no such jobs", err=True)
 
 
 async def _page(query: Mapping[str, str]) -> dict[str, Any]:

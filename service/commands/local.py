@@ -7,9 +7,9 @@ from uuid import UUID
 from service import document, ids
 from service.database import Database
 from service.errors import FieldFault, InvalidRequest, NotFound
-from service.store import jobs
-from service.store.jobs import LAST_ID, Filter
-from service.web.access import page_of
+from service.store import job_lists, jobs
+from service.store.job_lists import Filter
+from service.store.jobs import LAST_ID
 
 
 class LocalJobs:
@@ -29,8 +29,8 @@ class LocalJobs:
             needs_action=query.get("needs_action") == "true",
             before=_cursor(query.get("after")),
         )
-        rows = await jobs.page(self._db, None, wanted, limit + 1)
-        return page_of([document.of_job(row, shorten=True) for row in rows], limit)
+        found = await job_lists.page(self._db, None, wanted, limit)
+        return document.of_jobs(found.rows, found.after)
 
     async def job(self, job_id: str) -> dict[str, Any]:
         """Raises NotFound."""

@@ -1,4 +1,4 @@
-"""Jobs: made once per Idempotency-Key, read one by one or by page."""
+"""Jobs: made once per Idempotency-Key, read one by one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,22 +36,6 @@ class NewJob:
     fingerprint: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which jobs a page shows; None is no bound. Jobs come newest first, ids below `before`.
-    `stuck`: those that are overdue; `needs_action`: those, and the unconfirmed ones."""
-
-    state: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    reference: str | None = None
-    metadata: Mapping[str, str] | None = None
-    stuck: bool = False
-    needs_action: bool = False
-    after: UUID = FIRST_ID
-    before: UUID = LAST_ID
-
-
 async def create(db: Database, job: NewJob) -> Row | None:
     """Makes the job, in one statement with its key, and returns its row as `get` does; None: the
     key or the id is taken. Sent again after a lost answer, it makes nothing twice."""
@@ -86,27 +70,6 @@ async def find_idempotent(db: Database, app_id: UUID, key: str) -> tuple[UUID, b
 async def get(db: Database, job_id: UUID) -> Mapping[str, Any] | None:
     """A job's row with its current attempt, as `document.of_job` takes it; None: no such job."""
     return await db.row("get_job", job_id)
-
-
-async def page(
-    db: Database, app_id: UUID | None, wanted: Filter, limit: int
-) -> list[Mapping[str, Any]]:
-    """Up to `limit` rows, newest first, of one app or (None) of all."""
-    bounds = (
-        wanted.after,
-        wanted.before,
-        wanted.state,
-        wanted.provider,
-        wanted.model,
-        wanted.reference,
-        None if not wanted.metadata else jsontext.dumps(wanted.metadata),
-    )
-    if wanted.stuck or wanted.needs_action:
-        unconfirmed = not wanted.stuck  # both together are those that are overdue
-        return await db.rows("list_open_jobs", app_id, *bounds, unconfirmed, limit)
-    if app_id is None:
-        return await db.rows("list_all_jobs", *bounds, limit)
-    return await db.rows("list_jobs", app_id, *bounds, limit)
 
 
 async def timeline(db: Database, job_id: UUID) -> list[dict[str, Any]]:

@@ -15,10 +15,11 @@ from service import document, ids, jsontext
 from service.create import Wanted, fingerprint
 from service.errors import DatabaseAway, NotFound, Unavailable
 from service.job import ENDED, State
-from service.store import agenda, jobs
+from service.store import agenda, job_lists, jobs
 from service.store.access import Access
-from service.store.jobs import FIRST_ID, LAST_ID, Filter
-from service.web.access import field_fault, json_body, need, page_limit, page_of, path_id
+from service.store.job_lists import Filter
+from service.store.jobs import FIRST_ID, LAST_ID
+from service.web.access import field_fault, json_body, need, page_limit, path_id
 from service.web.answers import json_answer
 from service.web.bounds import cursor, id_at
 
@@ -88,8 +89,8 @@ async def page(request: Request) -> Response:
     """An app's jobs, newest first; every app's for a key that sees them."""
     who = await need(request, "read", "operate")
     limit = page_limit(request)
-    rows = await jobs.page(request.state.db, seen_by(who), _filter(request), limit + 1)
-    return json_answer(page_of([document.of_job(row, shorten=True) for row in rows], limit))
+    found = await job_lists.page(request.state.db, seen_by(who), _filter(request), limit)
+    return json_answer(document.of_jobs(found.rows, found.after))
 
 
 async def show(request: Request) -> Response:

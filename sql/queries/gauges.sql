@@ -20,10 +20,8 @@ from provider_health order by provider;
 -- name: measure_risk
 -- The jobs that may have been paid for and may never come back, and their estimates.
 select jobs.provider, jobs.currency, count(*) as jobs, sum(jobs.estimate) as estimate
-from tasks_at_hand as at_hand
-join agenda on agenda.provider = at_hand.provider and agenda.task = at_hand.task
-join jobs on jobs.id = agenda.job_id
-where at_hand.task = 'give_up' and jobs.state = 'unconfirmed'
+from agenda join jobs on jobs.id = agenda.job_id
+where agenda.task = 'give_up' and jobs.state = 'unconfirmed'
 group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
 
 -- name: measure_backlog
