@@ -25,7 +25,10 @@ from sweeping import looked_after
 
 from service.database import Database
 from service.job import State
+from service.pace import LONGEST_SUBMIT_PAUSE_SECONDS
 from service.providers import prism
+
+SLOW_SECONDS = 20.0  # a slow machine looks later
 
 
 @pytest.fixture
@@ -105,6 +108,23 @@ async def test_what_was_never_sent_goes_back_and_is_sent_later(db: Database, job
     assert len(server.requests) == 1
     row = await job_row(db, job)
     assert (row["state"], row["attempt"], row["error"]) == ("submitted", 1, None)
+
+
+async def test_each_try_that_comes_to_nothing_makes_the_next_pause_longer_up_to_a_bound(
+    db: Database, job: UUID
+) -> None:
+    due = "update agenda set due_at = now()"
+    for tries in range(1, 11):
+        await one_round(submitter(db, provider("http://127.0.0.1:9")))
+        task, left = await agenda_of(db, job)
+        longest = min(LONGEST_SUBMIT_PAUSE_SECONDS, 2.0**tries * 1.2)
+        assert task == "submit"
+        assert 2.0 ** min(tries, 8) * 0.8 - SLOW_SECONDS < left <= longest
+        await db.pool.execute(due)
+        await db.pool.execute("delete from provider_health")
+    async with sending(db, ACCEPTED) as (submits, _):
+        await one_round(submits)
+    assert await db.pool.fetchval("select tries from agenda") == 0, "they were of the submits"
 
 
 async def test_an_attempt_that_is_sent_again_carries_the_same_token(

@@ -87,10 +87,11 @@ select id, 1, case when state <> 'queued' then id::text end,
 from job
 """,
     "agenda": f"""
-insert into agenda (job_id, task, provider, due_at, tries)
+insert into agenda (job_id, task, provider, due_at, tries, overdue_at)
 select id, case state when 'queued' then 'submit' else 'poll' end, provider,
        now() + {_LATER},
-       case state when 'queued' then 1 else 0 end
+       case state when 'queued' then 1 else 0 end,
+       case when state <> 'queued' then at + make_interval(secs => 1e9) end
 from job where state <> 'completed'
 """,
     "polls": """

@@ -17,7 +17,8 @@ WATCHED_SECONDS = 3.0  # the longest pause between polls of a job that somebody 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A job whose turn has come, under our lease. `tries` counts the leases since it last moved.
+    """A job whose turn has come, under our lease. `tries` counts the leases since it last moved,
+    or of a queued job those in which it could not be sent.
 
     `age` is the time since the attempt's POST, `ended_for` since its end, both in seconds.
     `secrets` is what its input, which has *** there, holds in secret, encrypted. `canceling`:

@@ -152,7 +152,10 @@ started as ( -- an ended job's agenda was dropped; where one is left, `dated` ha
 dated as ( -- other rows than `dropped`: these have a date
     update agenda set
         task = case when seen.moves then coalesce(seen.task, agenda.task) else agenda.task end,
-        tries = case when seen.moves then 0 else agenda.tries end,
+        tries = case -- a POST that did not get there, or was refused for now, is one try of several
+            when not seen.moves or seen.now = 'submitting'
+                or seen.state = 'submitting' and seen.now = 'queued' then agenda.tries
+            else 0 end,
         due_at = case
             when not seen.moves or agenda.due_at < agenda.lease_until
                 or seen.canceling and seen.now in ('submitted', 'running') then clock.at
