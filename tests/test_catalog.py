@@ -8,6 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 from service.catalog import UNLISTED_TYPICAL_SECONDS, Catalog, Model
+from service.create import DEFAULT_DEADLINE_SECONDS
 from service.errors import SettingInvalid
 from service.providers import names
 
@@ -22,6 +23,15 @@ def load(folder: Path, text: str, name: str = "acme.toml") -> Catalog:
 
 def test_every_provider_has_models_and_no_one_else() -> None:
     assert {model.provider for model in Catalog.load().models} == set(names())
+
+
+def test_a_deadline_leaves_room_for_a_queue_and_not_for_ever() -> None:
+    """25 to 60 usual renders: where the default is more or less, the model has its own."""
+    for model in Catalog.load().models:
+        deadline = model.deadline_seconds or DEFAULT_DEADLINE_SECONDS
+        assert 25 <= deadline / model.typical_seconds <= 60, model.id
+    own = {model.deadline_seconds for model in Catalog.load().models}
+    assert own == {None, 3600, 10_800}
 
 
 def test_fal_has_its_eleven_endpoints_with_their_printed_categories() -> None:

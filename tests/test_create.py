@@ -42,7 +42,10 @@ def test_a_deadline_is_the_requests_else_the_settings_else_the_models_else_two_h
     db: Database,
 ) -> None:
     own = Catalog(models=(model(deadline_seconds=600.0),))
-    assert app_client.creator(db).prepare(wanted()).deadline_seconds == DEFAULT_DEADLINE_SECONDS
+    without = Catalog(models=(model(),))
+    unset = app_client.creator(db, catalog=without)
+    assert unset.prepare(wanted()).deadline_seconds == DEFAULT_DEADLINE_SECONDS
+    assert app_client.creator(db).prepare(wanted()).deadline_seconds == 3600, "veo3/fast's own"
     assert app_client.creator(db, catalog=own).prepare(wanted()).deadline_seconds == 600
     set_to = app_client.creator(db, catalog=own, deadline=30.0)
     assert set_to.prepare(wanted()).deadline_seconds == 30
