@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
 
-class Way:
-    """A proxy in front of Postgres. `lose(text)`: the next statement that holds `text` is carried
-    out, its answer is thrown away and the connection is cut. `lost` counts how often."""
+class Server:
+    """Where a Postgres listens, from its address."""
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
@@ -19,23 +18,37 @@ class Way:
         self._socket = f"{folder}/.s.PGSQL.{self._port}" if folder.startswith("/") else None
         self._database = parts.path
         self._user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+
+    def by(self, port: int) -> str:
+        """The address of the same database by way of a port on this machine."""
+        return f"postgresql://{self._user}127.0.0.1:{port}{self._database}"
+
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection on which nothing has been said."""
+        if self._socket is not None:
+            return await asyncio.open_unix_connection(self._socket)
+        return await asyncio.open_connection(self._host, self._port)
+
+
+class Way:
+    """A proxy in front of Postgres. `lose(text)`: the next statement that holds `text` is carried
+    out, its answer is thrown away and the connection is cut. `lost` counts how often."""
+
+    def __init__(self, dsn: str) -> None:
+        self._server = Server(dsn)
         self._wanted: bytes | None = None
-        self._statements: dict[str, bytes] = {}
         self.port = 0
         self.lost = 0
 
     @property
     def dsn(self) -> str:
-        return f"postgresql://{self._user}127.0.0.1:{self.port}{self._database}"
+        return self._server.by(self.port)
 
     def lose(self, text: str) -> None:
         self._wanted = text.encode()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._socket is not None:
-            there = await asyncio.open_unix_connection(self._socket)
-        else:
-            there = await asyncio.open_connection(self._host, self._port)
+        there = await self._server.connection()
         losing = asyncio.Event()
         ways = [
             asyncio.create_task(self._forth(reader, there[1], losing)),

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from service.catalog import Catalog
+from app_client import CATALOG
+
 from service.database import Database
 from service.health import Health
 from service.http import Asker
@@ -42,7 +43,7 @@ def sweeper_of(
         db,
         providers,
         Inquiry(asker, vault, total=request_seconds(clocks.lease)),
-        Pace(catalog=Catalog.load(), first=pause),
+        Pace(catalog=CATALOG, first=pause),
         health,
         Turns(db, health, limits, lease=clocks.lease, wake=wake, clock=clock),
         patience=clocks,

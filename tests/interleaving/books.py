@@ -1,0 +1,52 @@
+"""What was done from outside, compared with what is kept of it, and what was paid for."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from interleaving.fal import Fal
+
+
+@dataclass(eq=False)
+class Deed:
+    """An act that somebody tried: `result` is `done`, or the code of the refusal; None as long as
+    nobody knows."""
+
+    act: str
+    job_id: UUID
+    attempt: int
+    who: str
+    result: str | None = None
+
+
+def deeds(done: list[Deed], rows: list[dict[str, Any]]) -> Iterator[str]:
+    """What was answered is what is kept."""
+    kept = Counter(row["who"] for row in rows)
+    for deed in done:
+        count = kept.pop(deed.who, 0)
+        least = int(deed.result == "done" and deed.act != "cancel")  # noted once, by the first
+        refused = deed.result not in (None, "done") and deed.act != "resync"
+        if not least <= count <= (0 if refused else 1):
+            yield f"{deed.act} by {deed.who} was {deed.result}, and is kept {count} times"
+    if kept:
+        yield f"acts by nobody: {kept}"
+
+
+def payments(fal: Fal, events: list[dict[str, Any]]) -> Iterator[str]:
+    """No attempt is sent again after a POST that may have been taken, nor without its own move."""
+    doubtful = Counter(post.token for post in fal.posts if not post.settled)
+    taken = Counter(render.token for render in fal.renders)
+    begun = Counter(
+        (event["job_id"], event["attempt"])
+        for event in events
+        if event["now"] == "submitting" and event["was"] is not None
+    )
+    sent = Counter((str(post.about.job_id), post.about.attempt) for post in fal.posts)
+    if max((*doubtful.values(), *taken.values(), 0)) > 1:
+        yield f"paid twice, or nearly: {doubtful} {taken}"
+    if sent - begun:
+        yield f"sent more often than begun: {sent - begun}"
+    if len(sent) != len({post.token for post in fal.posts}):
+        yield "an attempt has two tokens"
