@@ -32,6 +32,7 @@ matched as ( -- `attempts` as of the statement's start: enough for what it decid
     select item.*, locked.state, locked.version, locked.canceling, locked.deadline_seconds,
            locked.attempt = item.attempt as current,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
+           coalesce(attempts.provider_id, item.provider_id) is not null as askable,
            coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
                or starts_with(attempts.disagreement::text, '{"now" : "' || item.now || '"'), false)
                as known,
@@ -147,6 +148,10 @@ started as ( -- an ended job's agenda was dropped; where one is left, `dated` ha
     insert into agenda (job_id, task, provider, due_at)
     select id, 'submit', provider, at from moved
     where state = 'queued' and was in ('completed', 'failed', 'canceled', 'expired')
+    union all -- it expired without an id to ask by, and a hint tells one
+    select job_id, 'late', provider, clock.at from seen, clock
+    where ask and not moves and state = 'expired' and current and askable and not foreign_id
+        and provider is not null
     on conflict do nothing
 ),
 dated as ( -- other rows than `dropped`: these have a date
