@@ -1,10 +1,11 @@
 """The stories: anything may come next. Hypothesis writes them, and shortens what ends badly."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from interleaving.acts import do, possible
 from interleaving.calls import What
@@ -17,17 +18,24 @@ from interleaving.starts import Start, begun
 from interleaving.tables import Snapshot, make_due
 from interleaving.world import World
 
-PROCESS, REPLY, WAY = st.sampled_from(NAMES), st.sampled_from(Reply), st.sampled_from(Way)
-STARTS = st.lists(st.sampled_from(Start), min_size=1, max_size=2)
-SAID = st.tuples(st.integers(0, 3), st.sampled_from((*What, What.SUCCESS, What.FAILURE)))
+Draw = Callable[..., Any]
+Step = Callable[[], Awaitable[bool]]
+Work = Callable[[], Awaitable[None]]
+STARTS = st.lists(st.sampled_from((*Start, *[Start.QUEUED] * 4)), min_size=1, max_size=2)
+NAME = st.sampled_from(NAMES)
+SELDOM = st.sampled_from((False, False, False, True))
+REPLY = st.sampled_from((Reply.GOOD, Reply.GOOD, *Reply))
+WAY = st.sampled_from((*Way, Way.LOST))
+SAYS = st.sampled_from((*What, What.SUCCESS, What.FAILURE))
 BECOMES = st.sampled_from(("running", "succeeded", "failed", "forgotten"))
-YES = st.booleans()
-MOSTLY, SELDOM = st.integers(0, 3).map(bool), st.integers(0, 3).map(lambda draw: draw == 3)
-PASSES = (70.0, 700.0, 1300.0, 3700.0)  # a lease, the deadline, a doubt, the last patience
+FAR = st.integers(0, 9)  # how many statements and requests of its own a process is let go on
+ALL = 8  # from this on it goes on until it is done, or meets a lock
+PASSES = st.sampled_from((70.0, 700.0, 1300.0, 3700.0))  # a lease, the deadline, a doubt, the last
 
 
 class Story(RuleBasedStateMachine):
-    """One story in its world. `through`: what begins runs until it is done, or meets a lock."""
+    """One story in its world. Whoever begins something, or goes on, does so `far`: each of its
+    statements is carried out, and each request answered with the same reply."""
 
     world: World
 
@@ -39,98 +47,98 @@ class Story(RuleBasedStateMachine):
         self.is_bad = False
         self.told = 0
 
-    @initialize(starts=STARTS, hook=YES)
+    @initialize(starts=STARTS, hook=st.booleans())
     def begins(self, starts: list[Start], hook: bool) -> None:
         self.stage.counts["stories"] += 1
-        self._do(begun(self.world, starts, hook=hook))
+        self._do(lambda: begun(self.world, starts, hook=hook))
 
-    @rule(name=PROCESS, submits=YES, due=MOSTLY, through=YES, away=SELDOM, reply=REPLY)
-    def goes_round(
-        self, name: str, submits: bool, due: bool, through: bool, away: bool, reply: Reply
-    ) -> None:
-        """`away`: it reaches no provider, until it goes round again."""
+    @rule(data=st.data())
+    def next(self, data: st.DataObject) -> None:
+        """One rule, not one for each: of many Hypothesis leaves half out of each story."""
+        what = data.draw(st.sampled_from([*self._possible()]))
+        self.stage.counts["steps"] += 1
+        what(data.draw)
+
+    def _possible(self) -> Iterator[Callable[[Draw], None]]:
+        """What may come next, as often as it should."""
+        yield from (self._submits, self._submits, self._sweeps, self._places, self._acts)
+        yield self._time_passes
+        if self.stage.gate.waiting:
+            yield from (*[self._goes_on] * 5, self._is_killed)
+        if self.stage.fal.renders:
+            yield from (self._call_comes, self._call_comes, self._render_changes)
+
+    def _submits(self, draw: Draw) -> None:
+        name = draw(NAME)
+        self._goes_round(draw, name, "submitting", self.stage.processes[name].submitter.step)
+
+    def _sweeps(self, draw: Draw) -> None:
+        name = draw(NAME)
+        self._goes_round(draw, name, "sweeping", self.stage.processes[name].sweeper().step)
+
+    def _goes_round(self, draw: Draw, name: str, what: str, step: Step) -> None:
+        """A process may reach no provider, until it goes round again."""
+        is_due, is_away = draw(st.booleans()), draw(SELDOM)
 
         async def work() -> None:
-            process = self.stage.processes[name]
-            process.cut_off(away)
-            if due:
-                await make_due(self.stage.control, submits=submits)
-            step = process.submitter.step if submits else process.sweeper().step
-            self.world.goes_round(name, "submitting" if submits else "sweeping", step)
+            self.stage.processes[name].cut_off(is_away)
+            if is_due:
+                await make_due(self.stage.control, submits=what == "submitting")
+            self.world.goes_round(name, what, step)
 
-        self._do(work(), *[name] * through, reply=reply)
+        self._do(work, name, draw(FAR), draw(REPLY))
 
-    @rule(name=PROCESS, through=YES)
-    def places(self, name: str, through: bool) -> None:
+    def _places(self, draw: Draw) -> None:
+        name = draw(NAME)
+
         async def work() -> None:
             self.world.goes_round(name, "placing", self.stage.processes[name].placer.step)
 
-        self._do(work(), *[name] * through)
+        self._do(work, name, draw(FAR))
 
-    @precondition(lambda self: self.stage.fal.renders)
-    @rule(name=PROCESS, said=st.lists(SAID, min_size=1, max_size=2), through=YES)
-    def calls_back(self, name: str, said: list[tuple[int, What]], through: bool) -> None:
-        """Only a known id can be told from another."""
-
-        async def work() -> None:
-            known = {row["provider_id"] for row in self.snapshot["attempts"]}
-            for number, what in said:
-                render = self.stage.fal.renders[number % len(self.stage.fal.renders)]
-                if what is not What.OTHER_ID or render.id in known:
-                    self.world.start(
-                        name, f"{what} of {render.id}", self.world.call, name, render, what
-                    )
-
-        self._do(work(), *[name] * through)
-
-    @rule(name=PROCESS, which=st.integers(0, 20), more=YES, through=YES, reply=REPLY)
-    def acts(self, name: str, which: int, more: bool, through: bool, reply: Reply) -> None:
-        """`more`: with force, with the id that the provider gave."""
+    def _acts(self, draw: Draw) -> None:
+        name, act = draw(NAME), draw(st.sampled_from([*possible(self.snapshot)]))
+        more = draw(st.booleans())  # with force, with the id that the provider gave
 
         async def work() -> None:
-            every = list(possible(self.snapshot))
-            do(self.world, name, *every[which % len(every)], more=more)
+            do(self.world, name, *act, more=more)
 
-        self._do(work(), *[name] * through, reply=reply)
+        self._do(work, name, draw(FAR), draw(REPLY))
 
-    @precondition(lambda self: self.stage.gate.waiting)
-    @rule(number=st.integers(-1, 3), way=WAY, reply=REPLY)
-    def one_goes_on(self, number: int, way: Way, reply: Reply) -> None:
+    def _call_comes(self, draw: Draw) -> None:
+        name, render, what = draw(NAME), draw(st.sampled_from(self.stage.fal.renders)), draw(SAYS)
+        known = {row["provider_id"] for row in self.snapshot["attempts"]}
+
         async def work() -> None:
-            waiting = self.stage.gate.waiting
-            place = waiting[-1 if number < 0 else number % len(waiting)]
+            if what is not What.OTHER_ID or render.id in known:  # else nobody can tell
+                told = f"{what} of {render.id}"
+                self.world.start(name, told, self.world.call, name, render, what)
+
+        self._do(work, name, draw(FAR))
+
+    def _goes_on(self, draw: Draw) -> None:
+        place, way, reply = draw(st.sampled_from(self.stage.gate.waiting)), draw(WAY), draw(REPLY)
+
+        async def work() -> None:
             self.stage.gate.let(place, way, reply)
 
-        self._do(work())
+        self._do(work, place.who, draw(FAR), reply)
 
-    @precondition(lambda self: self.stage.gate.waiting)
-    @rule(way=WAY, reply=REPLY)
-    def the_last_goes_on(self, way: Way, reply: Reply) -> None:
-        self.one_goes_on(number=-1, way=way, reply=reply)
+    def _is_killed(self, draw: Draw) -> None:
+        who = draw(st.sampled_from(self.stage.gate.waiting)).who
+        self._do(lambda: self.world.kill(who))
 
-    @precondition(lambda self: self.stage.gate.waiting)
-    @rule(name=PROCESS)
-    def all_of_one_goes_on(self, name: str) -> None:
-        self.stage.release(name)
-        self._do(self.stage.run_free(name))
-
-    @precondition(lambda self: self.stage.fal.renders)
-    @rule(number=st.integers(0, 3), state=BECOMES)
-    def renders(self, number: int, state: str) -> None:
-        render = self.stage.fal.renders[number % len(self.stage.fal.renders)]
+    def _render_changes(self, draw: Draw) -> None:
+        render, state = draw(st.sampled_from(self.stage.fal.renders)), draw(BECOMES)
         if state == "forgotten":
             render.known = False
         elif render.state in OPEN:
             render.state = state
         self.world.story.append(f"  {render.id} is {render.state}, known: {render.known}")
 
-    @rule(seconds=st.sampled_from(PASSES))
-    def time_passes(self, seconds: float) -> None:
-        self._do(self.stage.pass_time(seconds))
-
-    @rule(name=PROCESS)
-    def is_killed(self, name: str) -> None:
-        self._do(self.world.kill(name))
+    def _time_passes(self, draw: Draw) -> None:
+        seconds = draw(PASSES)
+        self._do(lambda: self.stage.pass_time(seconds))
 
     def teardown(self) -> None:
         try:
@@ -139,26 +147,25 @@ class Story(RuleBasedStateMachine):
         finally:
             self.stage.loop.run(self.stage.clear())
 
-    def _do(self, work: Awaitable[None], *free: str, reply: Reply = Reply.GOOD) -> None:
+    def _do(self, work: Work, name: str = "", far: int = 0, reply: Reply = Reply.GOOD) -> None:
         """One step: what happens, what follows from it by itself, and whether all is well then."""
 
         async def step() -> None:
-            await work
-            await self.stage.run_free(*free, reply=reply)
+            await work()
+            await self.stage.run_free(*[name] * (far >= ALL), reply=reply)
+            for _ in range(far if far < ALL else 0):
+                if waiting := self.stage.gate.of(name):
+                    self.stage.gate.let(waiting[-1], Way.ON, reply)
+                    await self.stage.run_free()
             self.snapshot = await self.world.look()
             self.memory.check(self.world, self.snapshot)
 
-        self.stage.counts["steps"] += 1
         self._run(step())
 
-    def _run(self, work: Awaitable[None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
         """The same, told; where it goes wrong nothing follows."""
-
-        async def whole() -> None:
-            await work
-
         try:
-            self.stage.loop.run(whole())
+            self.stage.loop.run(work)
         except BaseException:
             self.is_bad = True
             raise
