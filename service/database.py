@@ -196,6 +196,9 @@ def _told(what: str) -> Iterator[None]:
     except AWAY as fault:
         if isinstance(fault, ValueError):  # asyncpg could not encode a value: our fault
             raise
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # what asyncpg met as it gave way hides that
+            raise asyncio.CancelledError from fault
         raise DatabaseAway(f"{what}: {type(fault).__name__}") from fault
     except asyncpg.PostgresError as fault:
         rule = getattr(fault, "constraint_name", None) or fault.sqlstate

@@ -1,15 +1,23 @@
 """service/database.py: the queries, the migrations, and what the schema itself refuses."""
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
+from waiting import until
 
 from service import database
 from service.database import Database, load_queries, migrate
 from service.errors import DatabaseAway, DatabaseNewer
 from service.job import MOVES, REPORTED
+
+SLEEP = "select pg_sleep(60) -- {}"
+ASLEEP = """
+select pid from pg_stat_activity
+where query like $1 and state = 'active' and pid <> pg_backend_pid()
+"""
 
 
 @pytest.mark.parametrize("name", sorted(load_queries()))
@@ -91,3 +99,23 @@ async def test_a_short_batch_is_not_planned_anew_each_time(dsn: str) -> None:
         assert (made["anew"], made["once"]) == (0, 6)
     finally:
         await own.close()
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_who_is_canceled_as_the_connection_breaks_is_canceled(
+    dsn: str, db: Database, many: bool
+) -> None:
+    name = f"it sleeps {many}"
+    asleep = Database((await Database.connect(dsn, size=1)).pool, {"nap": SLEEP.format(name)})
+    task = asyncio.create_task(asleep.together(("nap", ())) if many else asleep.rows("nap"))
+
+    async def sleeps() -> bool:
+        return bool(await db.pool.fetchval(ASLEEP, f"%{name}%"))
+
+    await until(sleeps)
+    pid = await db.pool.fetchval(ASLEEP, f"%{name}%")
+    task.cancel()
+    asleep.pool.terminate()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await db.pool.execute("select pg_terminate_backend($1)", pid)
