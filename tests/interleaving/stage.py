@@ -43,6 +43,7 @@ class Stage:
     async def open(self) -> None:
         """Before the first story."""
         self.control = await Database.connect(self._dsn, size=2)
+        self._passing = await tables.passing(self.control)
         self._listener = await listening(self.fal)
         origin = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
         for name, line in self.lines.items():
@@ -87,7 +88,7 @@ class Stage:
         """For all, unless somebody holds a transaction open."""
         if not self._quiet.is_held():
             self.clock.now += seconds
-            await tables.pass_time(self.control, seconds)
+            await self.control.pool.execute(self._passing, seconds)
 
     async def run_free(self, *names: str, reply: Reply = Reply.GOOD) -> None:
         """Lets these processes go on as they like, the others as far as they may."""

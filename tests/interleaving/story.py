@@ -19,10 +19,10 @@ from interleaving.tables import Snapshot, make_due
 from interleaving.world import World
 
 Draw = Callable[..., Any]
-Step = Callable[[], Awaitable[bool]]
 Work = Callable[[], Awaitable[None]]
 STARTS = st.lists(st.sampled_from((*Start, *[Start.QUEUED] * 4)), min_size=1, max_size=2)
 NAME = st.sampled_from(NAMES)
+WORK = st.sampled_from(("submitting", "submitting", "sweeping", "placing"))
 SELDOM = st.sampled_from((False, False, False, True))
 REPLY = st.sampled_from((Reply.GOOD, Reply.GOOD, *Reply))
 WAY = st.sampled_from((*Way, Way.LOST))
@@ -61,40 +61,29 @@ class Story(RuleBasedStateMachine):
 
     def _possible(self) -> Iterator[Callable[[Draw], None]]:
         """What may come next, as often as it should."""
-        yield from (self._submits, self._submits, self._sweeps, self._places, self._acts)
-        yield self._time_passes
+        yield from (*[self._goes_round] * 4, self._acts, self._time_passes)
         if self.stage.gate.waiting:
             yield from (*[self._goes_on] * 5, self._is_killed)
         if self.stage.fal.renders:
             yield from (self._call_comes, self._call_comes, self._render_changes)
 
-    def _submits(self, draw: Draw) -> None:
-        name = draw(NAME)
-        self._goes_round(draw, name, "submitting", self.stage.processes[name].submitter.step)
-
-    def _sweeps(self, draw: Draw) -> None:
-        name = draw(NAME)
-        self._goes_round(draw, name, "sweeping", self.stage.processes[name].sweeper().step)
-
-    def _goes_round(self, draw: Draw, name: str, what: str, step: Step) -> None:
-        """A process may reach no provider, until it goes round again."""
-        is_due, is_away = draw(st.booleans()), draw(SELDOM)
+    def _goes_round(self, draw: Draw) -> None:
+        """One step of what a process does by itself; it may reach no provider meanwhile."""
+        name, what, is_due, is_away = draw(NAME), draw(WORK), draw(st.booleans()), draw(SELDOM)
+        process = self.stage.processes[name]
+        step = {
+            "submitting": process.submitter.step,
+            "sweeping": process.sweeper().step,
+            "placing": process.placer.step,
+        }[what]
 
         async def work() -> None:
-            self.stage.processes[name].cut_off(is_away)
+            process.cut_off(is_away)
             if is_due:
                 await make_due(self.stage.control, submits=what == "submitting")
             self.world.goes_round(name, what, step)
 
         self._do(work, name, draw(FAR), draw(REPLY))
-
-    def _places(self, draw: Draw) -> None:
-        name = draw(NAME)
-
-        async def work() -> None:
-            self.world.goes_round(name, "placing", self.stage.processes[name].placer.step)
-
-        self._do(work, name, draw(FAR))
 
     def _acts(self, draw: Draw) -> None:
         name, act = draw(NAME), draw(st.sampled_from([*possible(self.snapshot)]))

@@ -28,10 +28,14 @@ _LOOK = "select json_build_object({})::text".format(
     )
 )
 _MOMENTS = """
-select format('update %I set %s', table_name, string_agg(
-    format('%1$I = %1$I - make_interval(secs => %2$s)', column_name, $2::float), ', '))
-from information_schema.columns
-where data_type = 'timestamp with time zone' and table_name = any ($1::text[]) group by table_name
+select 'with ' || string_agg(format('%1$I_then as (update %1$I set %2$s)', name, sooner), ', ')
+    || ' select'
+from (select table_name as name,
+             string_agg(format('%1$I = %1$I - make_interval(secs => $1)', column_name), ', ')
+                 as sooner
+      from information_schema.columns
+      where data_type = 'timestamp with time zone' and table_name = any ($1::text[])
+      group by table_name) as moments
 """
 _DUE = """
 update agenda set due_at = now() - make_interval(secs => (turn.n / 1000.0)::double precision)
@@ -60,10 +64,11 @@ async def empty(db: Database) -> None:
     await db.pool.execute(_EMPTY)
 
 
-async def pass_time(db: Database, seconds: float) -> None:
-    """All that is told happened so much earlier, and is due so much sooner."""
-    moved = [row[0] for row in await db.pool.fetch(_MOMENTS, TABLES, seconds)]
-    await db.pool.execute("; ".join(moved))
+async def passing(db: Database) -> str:
+    """The statement that has $1 seconds pass: all that is told happened so much earlier, and is due
+    so much sooner."""
+    text: str = await db.pool.fetchval(_MOMENTS, TABLES)
+    return text
 
 
 async def make_due(db: Database, *, submits: bool) -> None:
