@@ -21,6 +21,7 @@ async def ended(world: World, memory: Memory) -> None:
         process.cut_off(False)
     world.stage.release(*NAMES)
     await world.stage.run_free(*NAMES)
+    memory.check(world, await world.look())
     await world.stage.pass_time(LEASE + 1)  # of those who were killed
     await go_round(world, memory, "its cancel is never sent", canceling)
     await go_round(world, memory, "its render is never heard of", unheard)
