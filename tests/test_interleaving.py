@@ -19,7 +19,7 @@ from service import health
 
 FULL = bool(os.environ.get("CALLBOARD_TEST_FULL"))
 STORIES = settings(
-    max_examples=int(os.environ.get("N") or (300 if FULL else 12)),
+    max_examples=300 if FULL else 10,
     stateful_step_count=50,
     deadline=None,
     database=None,
