@@ -28,7 +28,8 @@ class Post:
 
 @dataclass(eq=False)
 class Render:
-    """One submission that was taken. `told`: the verdicts that were said of it, to whomever."""
+    """One submission that was taken. `told`: the verdicts that were answered when somebody asked;
+    `called`: one was said in a call, whether or not it arrived."""
 
     id: str
     token: str
@@ -36,6 +37,7 @@ class Render:
     state: str = "queued"
     known: bool = True
     told: list[str] = field(default_factory=list)
+    called: bool = False
 
     def body(self) -> dict[str, Any]:
         """The result, and the payload of a callback."""

@@ -68,6 +68,7 @@ class Memory:
             if fal.of(job_id, number) is not None:
                 yield f"attempt {number} was not alive, and is now"
         acts = snapshot["operator_actions"]
+        ended = {(row["job_id"], row["number"]) for row in snapshot["attempts"] if row["outcome"]}
         denied = {
             (act["job_id"], act["attempt"])
             for act in acts
@@ -81,7 +82,7 @@ class Memory:
                 render = fal.of(*key)
                 if render is None:
                     self.closed.add(key)
-                elif not render.told:
+                elif not render.told and not (render.called and key in ended):
                     yield f"{act['act']}: attempt {key} is alive as {render.id}"
 
 

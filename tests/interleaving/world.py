@@ -111,10 +111,9 @@ class World:
 
     async def call(self, name: str, render: Render, what: What) -> None:
         """The provider calls a process about a render."""
+        render.called |= what in VERDICTS
         call = call_of(render, what, f"192.0.2.{next(self._numbers)}")
         answer = await self.stage.processes[name].receiver.receive(call)
-        if what in VERDICTS and answer.status == 200:
-            render.told.append(VERDICTS[what])
         if what is What.FORGED and answer.status == 200:
             self.faults.append("a forged call was taken")
         self.story.append(f"  {name} answers {what} of {render.id}: {answer.status} {answer.word}")
