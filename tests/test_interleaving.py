@@ -1,7 +1,8 @@
 """Two processes, a provider and an operator, stopped and cut off at every statement and request: no
 attempt is paid for twice, every render comes back, every end is told once.
 
-CALLBOARD_TEST_FULL=1 tells the full number of stories; CALLBOARD_FUZZ_SEED repeats a run's.
+The same stories each time, so that a change is what makes them go otherwise; CALLBOARD_TEST_FULL=1
+tells many more, and others each time; CALLBOARD_FUZZ_SEED repeats those of a run.
 """
 
 import logging
@@ -18,6 +19,7 @@ from interleaving.world import World
 from service import health
 
 FULL = bool(os.environ.get("CALLBOARD_TEST_FULL"))
+USUAL = 20261121
 STORIES = settings(
     max_examples=300 if FULL else 10,
     stateful_step_count=50,
@@ -50,8 +52,9 @@ def test_whatever_is_cut_off_all_comes_to_its_end_and_is_paid_once(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with drawing() as draws:
+        anew = FULL or "CALLBOARD_FUZZ_SEED" in os.environ
 
-        @seed(draws.randrange(10**6))
+        @seed(draws.randrange(10**6) if anew else USUAL)
         class Told(Story):
             pass
 
