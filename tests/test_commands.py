@@ -239,6 +239,11 @@ async def test_a_bad_setting_exits_2_and_names_it(monkeypatch: pytest.MonkeyPatc
     assert fails(await callboard("config", "show"), 2, "CALLBOARD_PORT")
 
 
+def ageless(told: str) -> str:
+    """What was told, whatever time has passed since the job was made."""
+    return re.sub(r" +\d+s$", " now", told, flags=re.MULTILINE)
+
+
 async def test_the_commands_tell_the_same_over_http(
     db: Database, studio: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +255,7 @@ async def test_the_commands_tell_the_same_over_http(
         monkeypatch.setenv("CALLBOARD_API_KEY", KEY)
         monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
         far = [await callboard("jobs", *words) for words in commands]
-    assert [ran.out for ran in far] == [ran.out for ran in near]
+    assert [ageless(ran.out) for ran in far] == [ageless(ran.out) for ran in near]
     assert {ran.code for ran in far} == {0}
 
 

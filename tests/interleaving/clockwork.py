@@ -14,6 +14,7 @@ JUMP_SECONDS = 2.0  # longer than any pause before a write is sent again, shorte
 SURE_SECONDS = 0.0005  # what is on its way over loopback arrives within it
 SLOW_SECONDS = 0.004  # a statement that is not answered by then may wait for a lock
 LONG_SECONDS = 20.0
+MOST_BREATHS = 1000  # until one that is killed has ended: turns of the loop
 
 OWNER: ContextVar[str | None] = ContextVar("owner", default=None)
 
@@ -100,10 +101,13 @@ class Loop:
 
     async def kill(self, owner: str) -> None:
         """Ends all of its tasks, wherever they are, and what they still try then."""
-        while tasks := list(self.owned.get(owner, ())):
+        for _ in range(MOST_BREATHS):
+            if not (tasks := list(self.owned.get(owner, ()))):
+                return
             for task in tasks:
                 task.cancel()
             await asyncio.sleep(0)
+        raise AssertionError(f"{owner} does not end: {self.owned}")
 
     def _task(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **more: Any
