@@ -16,7 +16,9 @@ VERDICTS = ENDED - {State.EXPIRED}
 
 def moment(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with microseconds, or None."""
-    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if at is None:
+        return None
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat()[:-6] + "Z"
 
 
 def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:

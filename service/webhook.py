@@ -47,13 +47,16 @@ def signed_headers(secrets: Sequence[str], event_id: str, content: str) -> dict[
     """The headers over `content`, signed now: one signature for each of `secrets`, newest first, of
     which a receiver needs to know one."""
     now = datetime.now(UTC)
-    signatures = [Webhook(secret).sign(event_id, now, content) for secret in secrets]
+    signatures = [_signer(secret).sign(event_id, now, content) for secret in secrets]
     return {
         "content-type": "application/json",
         "webhook-id": event_id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+_signer = lru_cache(OPENED_KEPT)(Webhook)  # each reads its secret's base64 anew
 
 
 def new_event_id() -> str:
