@@ -128,8 +128,10 @@ class Delivering:
             self.places.start(delivery.endpoint, self._settle(delivery), failing=delivery.failing)
 
     async def finish(self) -> None:
-        """Ends the tries under way: each is made again when its lease has run out."""
+        """Ends the tries under way: each is made again when its lease has run out. Those that are
+        being recorded then are recorded."""
         await self.places.cancel()
+        await self._tries.drain()
 
     async def _settle(self, delivery: Delivery) -> None:
         if delivery.url is None or delivery.secret is None:

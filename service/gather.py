@@ -61,6 +61,11 @@ class Gather(Generic[Item, Answer]):
             self._runner = asyncio.create_task(self._run())
         return await answer
 
+    async def drain(self) -> None:
+        """Waits until nothing is under way and nothing waits."""
+        while self._runner is not None:
+            await asyncio.wait({self._runner})
+
     async def _run(self) -> None:
         try:
             while self._queue:

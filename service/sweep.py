@@ -74,8 +74,10 @@ class Sweeper:
         return False
 
     async def finish(self) -> None:
-        """Ends the polls under way; their leases run out, and another look follows."""
+        """Ends the polls under way; their leases run out, and another look follows. What is being
+        written then is written to its end."""
         await self.turns.cancel()
+        await asyncio.gather(self._moves.drain(), self._ends.drain())
 
     async def _settle(self, due: Due) -> None:
         provider = self._providers.get(due.provider)

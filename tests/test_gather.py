@@ -165,3 +165,18 @@ async def test_a_failed_batch_is_followed_by_the_next() -> None:
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers[0], ValueError)
     assert answers[1] == 4
+
+
+async def test_drained_it_has_done_what_was_put_though_nobody_waits_for_it_any_more() -> None:
+    work = Work()
+    gathering = gather(work)
+    tasks = await started(gathering, work, 1, 2)
+    for task in tasks:
+        task.cancel()
+    drained = asyncio.create_task(gathering.drain())
+    await asyncio.sleep(0)
+    assert not drained.done()
+    work.go.set()
+    await drained
+    assert work.batches == [[1], [2]]
+    await gathering.drain()
