@@ -11,7 +11,7 @@ from pausing import room_of
 from posting import ACCEPTED, answering, one_round, provider, submitter
 from pydantic import SecretStr
 from raw_server import Talk, hangs, serving
-from scene import job_row, make_app, make_job, move
+from scene import job_row, make_app, make_job, move, rows_of
 from sweeping import one_round as one_look
 from sweeping import sweeper_of
 from waiting import until
@@ -266,19 +266,22 @@ async def test_a_job_in_doubt_waits_for_nobody_who_can_be_asked(
     assert [due.attempt.job_id for due in lost] == [gone]
 
 
+@pytest.mark.parametrize(
+    ("many", "one"), [(State.EXPIRED, State.SUBMITTED), (State.SUBMITTED, State.EXPIRED)]
+)
 async def test_a_backlog_of_one_task_keeps_no_other_waiting(
-    db: Database, studio: UUID, asker: Asker
+    db: Database, studio: UUID, asker: Asker, many: State, one: State
 ) -> None:
-    """Though they have one place, and what expired has been due for longer."""
+    """Though they have one place, and the others have been due for longer."""
     for _ in range(4):
-        await make_job(db, studio, State.EXPIRED, provider_id="late")
+        await make_job(db, studio, many, provider_id="many")
     await all_due(db)
-    job = await make_job(db, studio, State.SUBMITTED)
+    job = await make_job(db, studio, one)
     await db.pool.execute("update agenda set due_at = now() where job_id = $1", job)
     async with serving(RUNNING) as server:
-        one = Limits(each=1, per_second=1000.0)
-        sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker, limits=one)
+        limits = Limits(each=1, per_second=1000.0)
+        sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker, limits=limits)
         await one_look(sweeper)
         await one_look(sweeper)
     assert len(server.requests) == 2
-    assert (await job_row(db, job))["state"] == "running"
+    assert len(await rows_of(db, "polls", job)) == 1
