@@ -11,9 +11,9 @@ from service import document, ids, providers
 from service import settings as environment
 from service.acting import acting
 from service.catalog import Catalog
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.encryption import AtRest
-from service.errors import NotFound, SettingInvalid
+from service.errors import NotFound
 from service.hints import pass_on
 from service.http import Asker
 from service.opening import opened
@@ -45,9 +45,7 @@ async def hands(settings: Settings) -> AsyncIterator[Hands]:
         asker = Asker()
         stack.push_async_callback(asker.aclose)
         if settings.callboard_url is not None:
-            if settings.callboard_api_key is None:
-                raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
-            key = settings.callboard_api_key.get_secret_value()
+            key = key_to_service(settings)
             yield RemoteHands(asker, settings.callboard_url, key)
             return
         configured, catalog = providers.configured(), Catalog.load()

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from service import ids
 from service import settings as environment
 from service.commands.acting import user
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.database import Database
 from service.encryption import AtRest
-from service.errors import InvalidRequest, NotFound, SettingInvalid
+from service.errors import InvalidRequest, NotFound
 from service.guard import Guard
 from service.http import Asker, Deliverer
 from service.opening import opened
@@ -78,11 +78,9 @@ async def desk(settings: Settings) -> AsyncIterator[Desk]:
             stack.push_async_callback(client.aclose)
             yield LocalDesk(db, AtRest(environment.secrets(settings)), guard, client)
             return
-        if settings.callboard_api_key is None:
-            raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
         asker = Asker()
         stack.push_async_callback(asker.aclose)
-        key = settings.callboard_api_key.get_secret_value()
+        key = key_to_service(settings)
         yield RemoteDesk(asker, settings.callboard_url, key)
 
 

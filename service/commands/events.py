@@ -13,10 +13,10 @@ from service.commands.failures import INTERRUPTED
 from service.commands.feed_source import Asked, Event, FeedSource
 from service.commands.forward import Forwarder
 from service.commands.local_feed import LocalFeed
+from service.commands.remote import key_to_service
 from service.commands.remote_feed import RemoteFeed
 from service.commands.tables import moment, plain, show_facts
 from service.encryption import AtRest
-from service.errors import SettingInvalid
 from service.http import Asker
 from service.opening import opened
 from service.settings import Settings
@@ -33,11 +33,9 @@ async def source(settings: Settings) -> AsyncIterator[FeedSource]:
             at_rest = AtRest(environment.secrets(settings))
             yield LocalFeed(await stack.enter_async_context(opened(settings)), at_rest)
             return
-        if settings.callboard_api_key is None:
-            raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
         asker = Asker()
         stack.push_async_callback(asker.aclose)
-        key = settings.callboard_api_key.get_secret_value()
+        key = key_to_service(settings)
         yield RemoteFeed(asker, settings.callboard_url, key)
 
 

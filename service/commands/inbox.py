@@ -9,10 +9,10 @@ from service import ids, providers
 from service import settings as environment
 from service.catalog import Catalog
 from service.commands.acting import user
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.database import Database, Row
 from service.encryption import AtRest
-from service.errors import NotFound, SettingInvalid
+from service.errors import NotFound
 from service.http import Asker
 from service.inbox import Inbox
 from service.opening import opened
@@ -51,11 +51,9 @@ async def source(settings: Settings) -> AsyncIterator[CallSource]:
         if settings.callboard_url is None:
             yield LocalCalls(await stack.enter_async_context(opened(settings)), settings)
             return
-        if settings.callboard_api_key is None:
-            raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
         asker = Asker()
         stack.push_async_callback(asker.aclose)
-        key = settings.callboard_api_key.get_secret_value()
+        key = key_to_service(settings)
         yield RemoteCalls(asker, settings.callboard_url, key)
 
 

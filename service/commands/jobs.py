@@ -12,10 +12,10 @@ from service import ids, jsontext
 from service.commands import acts, timeline
 from service.commands.failures import DONE, FAILED
 from service.commands.local import LocalJobs
-from service.commands.remote import RemoteJobs
+from service.commands.remote import RemoteJobs, key_to_service
 from service.commands.tables import age, moment, plain, show_facts, show_table
 from service.commands.timeline import JobSource
-from service.errors import NotFound, SettingInvalid
+from service.errors import NotFound
 from service.http import Asker
 from service.job import State
 from service.opening import opened
@@ -37,11 +37,9 @@ async def source(settings: Settings) -> AsyncIterator[JobSource]:
         if settings.callboard_url is None:
             yield LocalJobs(await stack.enter_async_context(opened(settings)))
             return
-        if settings.callboard_api_key is None:
-            raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
         asker = Asker()
         stack.push_async_callback(asker.aclose)
-        key = settings.callboard_api_key.get_secret_value()
+        key = key_to_service(settings)
         yield RemoteJobs(asker, settings.callboard_url, key)
 
 

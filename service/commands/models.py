@@ -9,9 +9,8 @@ import typer
 
 from service import jsontext, providers
 from service.catalog import Catalog, listing
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import show_facts, show_table
-from service.errors import SettingInvalid
 from service.http import Asker
 from service.settings import Settings
 from service.web.access import MOST_PER_PAGE
@@ -70,9 +69,7 @@ async def _asked(path: str, query: Mapping[str, str]) -> Any:
     settings = Settings.read()
     if settings.callboard_url is None:
         return None
-    if settings.callboard_api_key is None:
-        raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
-    asker, key = Asker(), settings.callboard_api_key.get_secret_value()
+    asker, key = Asker(), key_to_service(settings)
     try:
         path = f"/v1/models{path}"
         return await ask_service(asker, settings.callboard_url, key, path, query=query)

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from service import jsontext, providers
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import moment, show_table
-from service.errors import SettingInvalid
 from service.http import Asker
 from service.opening import opened
 from service.settings import Settings
@@ -36,9 +35,7 @@ async def _found(settings: Settings) -> list[dict[str, Any]]:
         configured = providers.configured()
         async with opened(settings) as db:
             return await standing(db, configured, settings.callboard_in_flight)
-    if settings.callboard_api_key is None:
-        raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
-    asker, key = Asker(), settings.callboard_api_key.get_secret_value()
+    asker, key = Asker(), key_to_service(settings)
     query = {"limit": str(MOST_PER_PAGE)}
     try:
         told = await ask_service(asker, settings.callboard_url, key, "/v1/providers", query=query)

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from service import jsontext
-from service.commands.remote import ask_service
+from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import moment, plain, show_table
-from service.errors import SettingInvalid
 from service.http import Asker
 from service.opening import opened
 from service.reconciliation import read, wanted
@@ -53,9 +52,7 @@ async def _every(query: Mapping[str, str]) -> dict[str, Any]:
         async with opened(settings) as db:
             asked = wanted(query, datetime.now(UTC))
             return await read(db, None, asked, limit=None)
-    if settings.callboard_api_key is None:
-        raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
-    asker, key = Asker(), settings.callboard_api_key.get_secret_value()
+    asker, key = Asker(), key_to_service(settings)
     try:
         return await _pages(asker, settings.callboard_url, key, query)
     finally:

@@ -14,11 +14,13 @@ from service.errors import (
     NotSent,
     ReplyLost,
     RequestFault,
+    SettingInvalid,
     Unauthorized,
     Unavailable,
 )
 from service.http import Asker
 from service.providers import Reply, Request
+from service.settings import Settings
 
 TOTAL_SECONDS = 60.0  # the service itself answers within 50, where it is asked to wait
 SHOWN_CHARACTERS = 300
@@ -31,6 +33,13 @@ FAULTS: dict[int, type[RequestFault]] = {
     422: InvalidRequest,
     429: Unavailable,
 }
+
+
+def key_to_service(settings: Settings) -> str:
+    """The key to the service at CALLBOARD_URL. Raises SettingInvalid where there is none."""
+    if settings.callboard_api_key is None:
+        raise SettingInvalid("CALLBOARD_API_KEY", "must be set where CALLBOARD_URL is")
+    return settings.callboard_api_key.get_secret_value()
 
 
 async def ask_service(
