@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 # What is read and kept of a call's headers: enough to check it again, nothing that authenticates
 # anyone.
-KEPT_HEADERS = ("content-type", "user-agent", "x-fal-webhook-")
+KEPT_HEADERS = frozenset(
+    {
+        *("content-type", "user-agent", "x-fal-webhook-request-id", "x-fal-webhook-user-id"),
+        *("x-fal-webhook-timestamp", "x-fal-webhook-signature"),
+    }
+)
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One inbound call; of its headers those that KEPT_HEADERS begins, names in lower case.
+    """One inbound call; of its headers those in KEPT_HEADERS, names in lower case.
     `shared`: it came by the door where the provider's shared tokens count too."""
 
     provider: str

@@ -51,15 +51,16 @@ class Gather(Generic[Item, Answer]):
         """How many items wait for a batch."""
         return len(self._queue)
 
-    async def put(self, item: Item) -> Answer:
-        """The answer to `item`. Raises Full, or what the work raised for it."""
+    def put(self, item: Item) -> asyncio.Future[Answer]:
+        """The answer to `item`, to be awaited: it may be what the work raised for it. Raises
+        Full."""
         if len(self._queue) >= self._limit:
             raise Full
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((item, answer))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        return await answer
+        return answer
 
     async def drain(self) -> None:
         """Waits until nothing is under way and nothing waits."""

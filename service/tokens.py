@@ -17,10 +17,11 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from itsdangerous import Signer
-from itsdangerous.encoding import base64_decode, base64_encode
+from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
 from service.errors import TokenRefused
+from service.ids import of_bytes
 
 DAY_SECONDS = 86400.0
 MONTH_SECONDS = 30 * DAY_SECONDS
@@ -62,10 +63,18 @@ def sent_by(made_at: float, *, now: float) -> float:
 
 
 class _HmacSha256(SigningAlgorithm):
-    """HMAC-SHA256 in one call of OpenSSL: half the time of the library's, at each callback."""
+    """HMAC-SHA256 whose keys are set up once: a third of the library's time, at each callback."""
+
+    def __init__(self) -> None:
+        self._begun: dict[bytes, hmac.HMAC] = {}
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha256")
+        begun = self._begun.get(key)
+        if begun is None:
+            begun = self._begun[key] = hmac.new(key, digestmod="sha256")
+        mac = begun.copy()
+        mac.update(value)
+        return mac.digest()
 
 
 class Tokens:
@@ -73,9 +82,11 @@ class Tokens:
     Those of another `purpose` (at most 16 bytes long) are strangers to these."""
 
     def __init__(self, secrets: Sequence[str], purpose: bytes = b"callboard-token") -> None:
-        keys = [derived_key(secret, purpose) for secret in reversed(secrets)]
+        keys = [derived_key(secret, purpose) for secret in secrets]
         # The keys are derived already; deriving again at each call would double its cost.
-        self._signer = Signer(keys, sep=".", key_derivation="none", algorithm=_HmacSha256())
+        self._signers = [
+            Signer(key, sep=".", key_derivation="none", algorithm=_HmacSha256()) for key in keys
+        ]
         self.key_name = key_name(secrets[0])
 
     def make(
@@ -90,7 +101,7 @@ class Tokens:
         """A token for one attempt; `expires_at` in unix seconds, 2106 at the latest."""
         until, kind = min(int(expires_at), _LATEST), _SEALED if sealed else _PLAIN
         payload = _PAYLOAD.pack(job_id.bytes, attempt, until, kind)
-        return self._signer.sign(f"{provider}.{base64_encode(payload).decode()}").decode()
+        return self._signers[0].sign(f"{provider}.{base64_encode(payload).decode()}").decode()
 
     def read(self, token: str, *, provider: str, now: float) -> CallbackToken:
         """What `token` says. Raises TokenRefused with the operator's reason (contract §5)."""
@@ -98,9 +109,13 @@ class Tokens:
         if spelled is None:
             raise TokenRefused(_why_misspelled(token))
         named, encoded = spelled.groups()
-        if not self._signer.verify_signature(*token.rsplit(".", 1)):
+        said, _, signature = token.encode().rpartition(b".")
+        # Compared as it is spelled, which saves decoding it: there is one spelling (_SPELLING).
+        if not any(
+            hmac.compare_digest(one.get_signature(said), signature) for one in self._signers
+        ):
             raise TokenRefused("unknown_secret")
-        job, attempt, expires_at, kind = _PAYLOAD.unpack(base64_decode(encoded))
+        job, attempt, expires_at, kind = _PAYLOAD.unpack(urlsafe_b64decode(f"{encoded}=="))
         if kind not in (_PLAIN, _SEALED):
             raise TokenRefused("malformed")
         if named != provider:
@@ -109,7 +124,7 @@ class Tokens:
             raise TokenRefused("expired")
         return CallbackToken(
             provider=named,
-            job_id=UUID(bytes=job),
+            job_id=of_bytes(job),
             attempt=attempt,
             expires_at=expires_at,
             sealed=kind == _SEALED,

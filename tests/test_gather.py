@@ -37,9 +37,9 @@ def gather(
 
 async def started(gathering: Gather[int, int], work: Work, *items: int) -> list[asyncio.Task[int]]:
     """Puts the items in, the first alone: when this returns its batch is under way."""
-    tasks = [asyncio.create_task(gathering.put(items[0]))]
+    tasks = [asyncio.ensure_future(gathering.put(items[0]))]
     await work.began.wait()
-    tasks += [asyncio.create_task(gathering.put(item)) for item in items[1:]]
+    tasks += [asyncio.ensure_future(gathering.put(item)) for item in items[1:]]
     await asyncio.sleep(0)
     return tasks
 

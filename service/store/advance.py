@@ -121,13 +121,16 @@ async def advance(db: Database, moves: Sequence[Move]) -> list[Outcome]:
     return [outcome_of(row, move) for row, move in zip(rows, moves, strict=True)]
 
 
+_STATES = {state.value: state for state in State}
+
+
 def outcome_of(row: Row, move: Move | None = None) -> Outcome:
     """The Outcome, of `move`, in one row of the statement's answer."""
     return Outcome(
         verdict=row["verdict"],
         moved=row["moved"],
-        was=None if row["was"] is None else State(row["was"]),
-        state=None if row["state"] is None else State(row["state"]),
+        was=_STATES.get(row["was"]),
+        state=_STATES.get(row["state"]),
         version=row["version"],
         staged=row["staged"],
         canceling=row["canceling"],

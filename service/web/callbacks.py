@@ -3,9 +3,10 @@
 No query string is ever logged, and nothing here says more than the contract's §5.
 """
 
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from service.call import KEPT_HEADERS, Answer, Call
 from service.receive import Receiver
@@ -15,7 +16,7 @@ PREFIX = "/callbacks/"
 # A door that one provider's set-ups used before Callboard: the same as its own.
 LEGACY = {"/api/fal/webhook": "fal"}
 _JSON = (b"content-type", b"application/json")
-_TAKEN = tuple(name.encode() for name in KEPT_HEADERS)
+_KEPT = {name.encode(): name for name in KEPT_HEADERS}
 
 
 class TooLarge(Exception):
@@ -42,7 +43,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         provider = provider_of(scope["path"])
         if scope["method"] != "POST" or provider is None:
-            await _send(send, 405, b'{"error": "POST only"}', (b"allow", b"POST"))
+            await _answer(send, Answer(status=405))
             return
         try:
             call = _call(scope, provider, await _body(receive))
@@ -62,9 +63,9 @@ def _call(scope: Scope, provider: str, body: bytes) -> Call:
         provider=provider,
         token=_token(scope["query_string"]),
         headers={
-            name.decode("latin-1"): value.decode("latin-1")
+            _KEPT[name]: value.decode("latin-1")
             for name, value in scope["headers"]
-            if name.startswith(_TAKEN)
+            if name in _KEPT
         },
         body=body,
         address=client[0] if client else "",
@@ -101,24 +102,31 @@ async def _body(receive: Receive) -> bytes:
     return bytes(parts)
 
 
-async def _answer(send: Send, answer: Answer) -> None:
-    if answer.status == 200:
-        await _send(send, 200, b'{"status": "%s"}' % answer.word.encode())
-    elif answer.status == 503:
-        await _send(send, 503, b'{"error": "try again"}', (b"retry-after", b"5"))
-    else:
-        await _send(send, answer.status, _WORDS[answer.status])
-
-
 _WORDS = {
     400: b'{"error": "not a callback of this provider"}',
     401: b'{"error": "refused"}',
+    405: b'{"error": "POST only"}',
     413: b'{"error": "larger than 1 MiB"}',
     415: b'{"error": "application/json only"}',
+    503: b'{"error": "try again"}',
 }
+_MORE_HEADERS = {405: [(b"allow", b"POST")], 503: [(b"retry-after", b"5")]}
 
 
-async def _send(send: Send, status: int, body: bytes, *more: tuple[bytes, bytes]) -> None:
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), *more]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+@lru_cache(maxsize=64)
+def _messages(answer: Answer) -> tuple[Message, Message]:
+    """What is sent: there are a handful of answers, and most calls get the same."""
+    status = answer.status
+    body = b'{"status": "%s"}' % answer.word.encode() if status == 200 else _WORDS[status]
+    length = (b"content-length", b"%d" % len(body))
+    headers = [_JSON, length, *_MORE_HEADERS.get(status, [])]
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+async def _answer(send: Send, answer: Answer) -> None:
+    start, body = _messages(answer)
+    await send(start)
+    await send(body)

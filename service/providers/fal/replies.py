@@ -4,6 +4,7 @@ Facts: fal.ai/docs model-apis/inference/queue and model-apis/inference/webhooks.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from service.errors import CallbackUnreadable
@@ -53,7 +54,7 @@ def read_result(reply: Reply) -> Report:
     except ValueError:
         return _again(reply, "not JSON")
     if reply.status == 200:
-        if not media_in(body):
+        if not has_media(body):
             return _ended(_no_media(body))
         units = reply.headers.get("x-fal-billable-units")  # units of the model, not money
         note = units and f"{units[:40]} billable units"
@@ -90,7 +91,7 @@ def read_call(body: bytes) -> Report:
     if request_id is None or not isinstance(status, str):
         raise CallbackUnreadable("malformed", "there is no request_id or no status")
     payload = call.get("payload")
-    if status == "OK" and media_in(payload):
+    if status == "OK" and has_media(payload):
         return Report(state=State.COMPLETED, provider_id=request_id, output=payload)
     if status == "ERROR" and isinstance(payload, dict) and _is_error(payload):
         return _ended(fault(payload, _status_in(call.get("error"))), request_id)
@@ -100,20 +101,32 @@ def read_call(body: bytes) -> Report:
 
 def media_in(output: Any) -> list[dict[str, Any]]:
     """The files in a result, videos first: `video.url`, then `videos[].url`, then the like."""
-    if not isinstance(output, dict):
-        return []
     found: dict[str, dict[str, Any]] = {}
+    for url, kind in _files(output):
+        kind = kind if isinstance(kind, str) else None
+        found.setdefault(url, {"url": url, "content_type": kind, "expires_at": None})
+    return list(found.values())
+
+
+def has_media(output: Any) -> bool:
+    """Whether there is any file in a result."""
+    return next(_files(output), None) is not None
+
+
+def _files(output: Any) -> Iterator[tuple[str, Any]]:
+    """The address of each file in a result, and what is said of its kind."""
+    if not isinstance(output, dict):
+        return
     for key in _MEDIA:
         value = output.get(key)
         if value is None:
             continue
         for one in value if isinstance(value, list) else [value]:
-            url = one.get("url") if isinstance(one, dict) else one
+            url, kind = (
+                (one.get("url"), one.get("content_type")) if isinstance(one, dict) else (one, None)
+            )
             if isinstance(url, str) and url.startswith(_MEDIA_SCHEMES):
-                kind = one.get("content_type") if isinstance(one, dict) else None
-                kind = kind if isinstance(kind, str) else None
-                found.setdefault(url, {"url": url, "content_type": kind, "expires_at": None})
-    return list(found.values())
+                yield url, kind
 
 
 def progress_in(body: dict[str, Any]) -> Progress | None:
