@@ -1,6 +1,7 @@
 """service/database.py: the queries, the migrations, and what the schema itself refuses."""
 
 import asyncio
+import re
 from pathlib import Path
 from uuid import UUID
 
@@ -34,6 +35,15 @@ async def test_the_transitions_table_and_the_code_say_the_same(db: Database) -> 
     assert {(row["was"], row["now"]) for row in rows if row["reported"]} == {
         (was.value, now.value) for was, moves in REPORTED.items() for now in moves
     }
+
+
+async def test_the_history_may_hold_just_the_moves_in_the_transitions_table(db: Database) -> None:
+    rule = await db.pool.fetchval(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = 'history_is_legal'"
+    )
+    legal = {tuple(pair.split()) for pair in re.findall(r"'(\w+ \w+)'", rule)}
+    rows = await db.pool.fetch("select was, now from transitions")
+    assert legal == {(row["was"], row["now"]) for row in rows}
 
 
 async def test_a_query_is_one_statement_and_nothing_follows_it(dsn: str, db: Database) -> None:
