@@ -32,13 +32,14 @@ class Sweeping:
         self, db: Database, provider: Provider, moved: Callable[[Sequence[Outcome]], None]
     ) -> None:
         self._on = False
+        self._asker = Asker()
         health, wake = Health(db), asyncio.Event()
         patience = Patience(lease=60.0, unconfirmed=10_800.0, give_up=86_400.0)
         limits = Limits(per_second=2 * POLLS_PER_SECOND)
         self._sweeper = Sweeper(
             db,
             {provider.name: provider},
-            Inquiry(Asker(), NO_SECRETS, total=request_seconds(patience.lease)),
+            Inquiry(self._asker, NO_SECRETS, total=request_seconds(patience.lease)),
             Pace(catalog=Catalog.load()),
             health,
             Turns(db, health, limits, lease=patience.lease, wake=wake),
@@ -52,6 +53,7 @@ class Sweeping:
         """Looks and asks as `callboard serve` does, until `stop`."""
         await every(LOOK_SECONDS, self._step, self._sweeper.wake, stop)
         await self._sweeper.finish()
+        await self._asker.aclose()
 
     def switch(self) -> ASGIApp:
         """An endpoint that lets the sweeper work, at ON, or makes it stand still."""
