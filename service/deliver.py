@@ -144,7 +144,7 @@ class Delivering:
             former=delivery.former_secrets,
             headers=delivery.headers,
         )
-        content = jsontext.dumps(document.of_event(delivery.event))
+        content = jsontext.joined(document.of_event(delivery.event))
         event_id = ids.show("evt", delivery.event_id)
         delivered = await self._sender.send(target, event_id, content)
         tries = delivery.tries - delivery.past_tries + 1

@@ -1,6 +1,6 @@
 """A job, an event and their parts as the API and the events show them (contract §4 and §6)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +12,8 @@ from service.job import ENDED, STUCK_EVENT, State
 Row = Mapping[str, Any]
 SHORTENED_BYTES = 4096
 VERDICTS = ENDED - {State.EXPIRED}
+_NOTHING = (None, "null")
+_NO_PROGRESS = '{"queue_position":null,"fraction":null}'
 
 
 def moment(at: datetime | None) -> str | None:
@@ -24,35 +26,43 @@ def moment(at: datetime | None) -> str | None:
 def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:
     """A job from its row (`get_job`). `shorten`: strings of the input over 4 KiB are cut, as
     events and lists show them."""
-    shown_id = ids.show("job", row["id"])
     given = jsontext.loads(row["input"])
-    completed = row["state"] == State.COMPLETED
+    return _of_job(row, row, _shortened(given) if shorten else given, jsontext.loads)
+
+
+def _of_job(row: Row, then: Row, given: Any, shown: Callable[[str], Any]) -> dict[str, Any]:
+    """A job from what stays as it is in its `row` and what stood `then`; `shown` says how what is
+    stored as JSON appears in it."""
+    shown_id = ids.show("job", row["id"])
+    completed = then["state"] == State.COMPLETED
+    output, outputs = (row["output"], row["outputs"]) if completed else (None, None)
+    error, progress = then["error"], then["progress"]
     return {
         "id": shown_id,
-        "state": row["state"],
+        "state": then["state"],
         "stuck": row["stuck"],
-        "late": row["late"],
+        "late": then["late"],
         "provider": row["provider"],
         "model": row["model"],
-        "attempt": row["attempt"],
-        "version": row["version"],
-        "provider_id": row["provider_id"],
-        "input": _shortened(given) if shorten else given,
-        "output": _loaded(row["output"]) if completed else None,
-        "outputs": (_loaded(row["outputs"]) or []) if completed else [],
-        "error": _loaded(row["error"]),
+        "attempt": then["attempt"],
+        "version": then["version"],
+        "provider_id": then["provider_id"],
+        "input": given,
+        "output": None if output is None else shown(output),
+        "outputs": [] if outputs in _NOTHING else shown(outputs),
+        "error": None if error is None else shown(error),
         "waiting": _waiting(row),
-        "warnings": _loaded(row["warnings"]),
-        "cost": cost(row),
-        "learnt_by": row["learnt_by"],
-        "progress": _loaded(row["progress"]) or {"queue_position": None, "fraction": None},
+        "warnings": shown(row["warnings"]),
+        "cost": _cost(row, then["actual"]),
+        "learnt_by": then["learnt_by"],
+        "progress": shown(progress or _NO_PROGRESS),
         "notify_hook": row["notify_hook"],
-        "metadata": _loaded(row["metadata"]),
+        "metadata": shown(row["metadata"]),
         "reference": row["reference"],
         "created_at": moment(row["created_at"]),
-        "submitted_at": moment(row["submitted_at"]),
-        "finished_at": moment(row["finished_at"]),
-        "cancel_requested_at": moment(row["cancel_requested_at"]),
+        "submitted_at": moment(then["submitted_at"]),
+        "finished_at": moment(then["finished_at"]),
+        "cancel_requested_at": moment(then["cancel_requested_at"]),
         "links": {"self": f"/v1/jobs/{shown_id}", "timeline": f"/v1/jobs/{shown_id}/timeline"},
     }
 
@@ -66,32 +76,31 @@ def of_jobs(rows: Iterable[Row], after: UUID | None) -> dict[str, Any]:
 
 
 def of_event(row: Row) -> dict[str, Any]:
-    """An event's body from its row (`claim_deliveries`): the job as it stood at that move, so that
-    every try of one event tells the same, whatever has happened to the job since."""
-    state = State(row["event_now"])
-    at = row["event_at"]
+    """An event's body from its row (`claim_deliveries`), for `jsontext.joined`: the job as it
+    stood at that move, so that every try of one event tells the same, whatever came since."""
+    state, source, at = State(row["event_now"]), row["event_source"], row["event_at"]
     submitted_at = _by(row["event_submitted_at"], at)
     # What only the provider can have said must not appear in what was told before it spoke.
-    heard = submitted_at is not None or row["event_source"] in ("callback", "poll")
-    then = dict(row.items()) | {
+    heard = submitted_at is not None or source in ("callback", "poll")
+    then = {
         "state": state.value,
         "version": row["event_version"],
         "attempt": row["event_attempt"],
-        "stuck": row["stuck"],
         "late": row["event_was"] == State.EXPIRED and state == State.COMPLETED,
         "error": row["event_detail"],
         "progress": None,
-        "learnt_by": _learnt_by(row["event_source"]) if state in VERDICTS else None,
+        "learnt_by": _learnt_by(source) if state in VERDICTS else None,
         "provider_id": row["provider_id"] if heard else None,
         "actual": row["actual"] if state in VERDICTS else None,
         "submitted_at": submitted_at,
         "finished_at": at if state in ENDED else None,
         "cancel_requested_at": None,  # the next attempt forgets it, and an event stays as it was
     }
+    job = _of_job(row, then, _shortened_text(row["input"]), jsontext.Written)
     return {
-        "type": STUCK_EVENT if row["stuck"] else f"job.{state}",
+        "type": STUCK_EVENT if row["stuck"] else f"job.{state.value}",
         "timestamp": moment(at),
-        "data": {"job": of_job(then, shorten=True)},
+        "data": {"job": job},
     }
 
 
@@ -115,13 +124,17 @@ def _by(moment_of: datetime | None, at: datetime) -> datetime | None:
 def cost(row: Row) -> dict[str, Any] | None:
     """What a job costs, from its `currency estimate upper_bound actual`; None where its provider
     has no currency."""
+    return _cost(row, row["actual"])
+
+
+def _cost(row: Row, actual: Decimal | None) -> dict[str, Any] | None:
     if row["currency"] is None:
         return None
     return {
         "currency": row["currency"],
         "estimate": _plain(row["estimate"]),
         "upper_bound": row["upper_bound"],
-        "actual": _plain(row["actual"]),
+        "actual": _plain(actual),
     }
 
 
@@ -130,8 +143,11 @@ def _plain(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount:f}"
 
 
-def _loaded(text: str | None) -> Any:
-    return None if text is None else jsontext.loads(text)
+def _shortened_text(text: str) -> jsontext.Written:
+    """JSON text with its strings shortened, of which none is longer than the whole."""
+    if len(text.encode()) > SHORTENED_BYTES:
+        text = jsontext.dumps(_shortened(jsontext.loads(text)))
+    return jsontext.Written(text)
 
 
 def _shortened(value: Any) -> Any:

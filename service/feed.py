@@ -72,7 +72,7 @@ async def tell(db: Database, lines: Collection[Line]) -> list[Told]:
                 place=line.place,
                 id=line.event_id,
                 type=body["type"],
-                text=jsontext.dumps(body),
+                text=jsontext.joined(body),
             )
         )
     return told

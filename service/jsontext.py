@@ -59,6 +59,15 @@ def _parts(value: Any) -> list[Any]:
     return [one for one in inside if isinstance(one, dict | list)]
 
 
+# JSON text from `dumps`, or from Postgres, that goes into a larger one as it stands.
+Written = orjson.Fragment
+
+
+def joined(value: Any) -> str:
+    """`value` as JSON text where all that `dumps` takes care with is Written already."""
+    return orjson.dumps(value).decode()
+
+
 def dumps(value: Any) -> str:
     """`value` as JSON text; times, UUIDs, enumerations and dataclasses as orjson writes them.
 

@@ -10,7 +10,7 @@ import pytest
 from acting import ALICE, WHY, Stage, refused, staged
 from scene import job_row, make_app, make_job, move, rows_of, subscribe
 
-from service import document
+from service import document, jsontext
 from service.adopt import adopt
 from service.cancel import cancel
 from service.database import Database
@@ -82,7 +82,7 @@ async def test_the_subscriber_hears_of_it_as_the_api_shows_it(stage: Stage) -> N
     await adopt(stage.parts, ALICE, job, attempt=1)
     assert stage.parts.wakes.deliver.is_set()
     (told,) = await deliveries.claim(stage.db, limit=10, lease_seconds=60)
-    event = document.of_event(told.event)
+    event = jsontext.loads(jsontext.joined(document.of_event(told.event)))
     assert event["type"] == "job.completed"
     assert event["data"]["job"] == document.of_job(await job_row(stage.db, job))
 

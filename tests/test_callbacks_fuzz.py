@@ -127,7 +127,7 @@ class Fuzz:
             told = await all_of(web.get(one["links"]["timeline"]) for one in rows)
         assert {answer.status_code for answer in told} == {200}
         for delivery in await deliveries.claim(self.db, limit=10 * JOBS, lease_seconds=60.0):
-            jsontext.dumps(document.of_event(delivery.event))
+            jsontext.joined(document.of_event(delivery.event))
         return {UUID(one["id"].removeprefix("job_")): one for one in rows}
 
     async def unharmed(self) -> None:

@@ -35,7 +35,7 @@ async def told(db: Database) -> dict[UUID, str]:
     """What each event of every job tells now, by its id: each is claimed to be sent once more."""
     await db.pool.execute("update deliveries set next_at = now() - interval '1 second'")
     claimed = await deliveries.claim(db, limit=100, lease_seconds=30.0)
-    return {one.event_id: jsontext.dumps(document.of_event(one.event)) for one in claimed}
+    return {one.event_id: jsontext.joined(document.of_event(one.event)) for one in claimed}
 
 
 async def last_told(db: Database) -> dict[str, Any]:
@@ -195,6 +195,21 @@ async def test_texts_over_4_kib_are_shortened_wherever_they_stand(
     row = await job_row(db, job)
     assert document.of_job(row, shorten=True)["input"] == {"a": [{"b": shown}], "c": 1}
     assert document.of_job(row)["input"]["a"][0]["b"] == text
+
+
+async def test_an_event_tells_what_was_given_and_answered_to_the_letter(
+    db: Database, app_id: UUID
+) -> None:
+    odd = {"z": 2**70, "a": ["\ud800", "\u2028\n", 1e-7, -0.0, None, "é🛥"]}
+    for given in (odd, odd | {"prompt": "p" * 4097}):
+        job = await make_job(db, app_id, S.SUBMITTED, input=given, metadata={"title": "é\n"})
+        assert (await move(db, job, now=S.COMPLETED, output=odd, outputs=[odd])).moved
+        (text,) = (one for one in (await told(db)).values() if '"completed"' in one)
+        shown = document.of_job(await job_row(db, job), shorten=True)
+        assert repr(jsontext.loads(text)["data"]["job"]) == repr(shown)
+        assert (shown["output"], shown["outputs"], shown["input"]["z"]) == (odd, [odd], 2**70)
+        assert "\n" not in text
+        await db.pool.execute("delete from deliveries")
 
 
 def test_a_moment_is_in_utc_with_a_z() -> None:

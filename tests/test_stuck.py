@@ -11,7 +11,7 @@ from raw_server import Talk, serving
 from scene import job_row, make_app, make_job, move, rows_of, subscribe
 from sweeping import one_round, sweeper_of
 
-from service import document
+from service import document, jsontext
 from service.commands import timeline
 from service.database import Database
 from service.http import Asker
@@ -56,7 +56,10 @@ async def looked(db: Database, asker: Asker, talk: Talk = QUEUED) -> None:
 async def told(db: Database) -> list[tuple[str, dict[str, Any]]]:
     """To which address each event goes, and its body; each is sent once."""
     claimed = await deliveries.claim(db, limit=100, lease_seconds=30.0)
-    return [(one.url or "", document.of_event(one.event)) for one in claimed]
+    return [
+        (one.url or "", jsontext.loads(jsontext.joined(document.of_event(one.event))))
+        for one in claimed
+    ]
 
 
 async def test_an_overdue_job_is_told_once_where_it_stands(
