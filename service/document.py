@@ -20,7 +20,7 @@ def moment(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with microseconds, or None."""
     if at is None:
         return None
-    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat()[:-6] + "Z"
+    return jsontext.moment(at if at.tzinfo is UTC else at.astimezone(UTC))
 
 
 def of_job(row: Row, *, shorten: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@ providers and apps may send and must get back as they were; and it writes NaN as
 
 import json
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -66,6 +67,11 @@ Written = orjson.Fragment
 def joined(value: Any) -> str:
     """`value` as JSON text where all that `dumps` takes care with is Written already."""
     return orjson.dumps(value).decode()
+
+
+def moment(utc: datetime) -> str:
+    """A time in UTC as RFC 3339 has it: a third of what isoformat takes."""
+    return orjson.dumps(utc, option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def dumps(value: Any) -> str:
