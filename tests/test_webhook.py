@@ -106,6 +106,15 @@ def test_standardwebhooks_verifies_what_we_sign() -> None:
     holds(by_standardwebhooks, WebhookVerificationError)
 
 
+def test_a_secret_signs_the_same_with_and_without_its_padding() -> None:
+    padded, plain = (
+        signed_headers([secret], "evt_1", CONTENT) for secret in (NEW_SECRET, NEW_SECRET.strip("="))
+    )
+    assert NEW_SECRET.endswith("=")
+    by_standardwebhooks(NEW_SECRET, CONTENT, padded)
+    by_standardwebhooks(NEW_SECRET, CONTENT, plain)
+
+
 def test_svix_verifies_what_we_sign() -> None:
     holds(by_svix, svix.webhooks.WebhookVerificationError)
 
