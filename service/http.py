@@ -34,8 +34,11 @@ Headers = Mapping[str, str]
 _PORTS = {"http": 80, "https": 443}
 _OURS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "Callboard"}
 # Never the caller's to say: a false length makes the rest of one app's body another's request.
-_FRAMING = re.compile(
-    "connection|content-length|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade"
+_FRAMING = frozenset(
+    (
+        *("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
+    )
 )
 # ValueError: what cannot be written as a URL or a header; RuntimeError: uvloop's for an OSError.
 _HTTP_FAULTS = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError)
@@ -138,8 +141,9 @@ class Deliverer:
                 ) as response,
             ):
                 status = response.status
-                wait = read_retry_after(response.headers.get("retry-after", ""), time.time())
-                body = await _read(response.content.iter_any(), ANSWER_READ_BYTES)
+                if (asked := response.headers.get("retry-after")) is not None:
+                    wait = read_retry_after(asked, time.time())
+                body = await _answer(response.content)
                 if len(body) == ANSWER_READ_BYTES:
                     response.close()  # there may be more of it, without end
         except TargetForbidden as refusal:
@@ -197,9 +201,9 @@ def _authenticated(request: Request, origin: str, credentials: Headers) -> httpx
 
 
 def _unframed(headers: Headers) -> dict[str, str]:
-    """Our headers and the caller's, less those that frame the message."""
-    theirs = {name.lower(): value for name, value in headers.items()}
-    return _OURS | {name: theirs[name] for name in theirs if not _FRAMING.fullmatch(name)}
+    """The caller's headers, less those that frame the message."""
+    theirs = ((name.lower(), value) for name, value in headers.items())
+    return {name: value for name, value in theirs if name not in _FRAMING}
 
 
 async def _once(message: httpx.Request, *, connect: float, total: float, limit: int) -> Reply:
@@ -247,6 +251,14 @@ async def _reply(transport: httpx.AsyncBaseTransport, message: httpx.Request, li
     return Reply(status=response.status_code, content=content, headers=dict(response.headers))
 
 
+async def _answer(content: aiohttp.StreamReader) -> bytes:
+    """What arrives, up to its end or to ANSWER_READ_BYTES."""
+    answer = bytearray()
+    while len(answer) < ANSWER_READ_BYTES and (chunk := await content.readany()):
+        answer += chunk
+    return bytes(answer[:ANSWER_READ_BYTES])
+
+
 async def _read(chunks: AsyncIterator[bytes], limit: int) -> bytes:
     """What arrives, up to its end or to `limit` bytes."""
     content = bytearray()
@@ -264,6 +276,7 @@ def _session(
     pool = aiohttp.TCPConnector(limit=0, ssl=tls(), keepalive_timeout=idle, socket_factory=factory)
     return aiohttp.ClientSession(
         connector=pool,
+        headers=_OURS,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(),
