@@ -40,11 +40,14 @@ class Next:
     gone: bool = False
 
 
+SUCCEEDED = Next(state="succeeded")
+
+
 def after(delivered: Delivered, tries: int) -> Next:
     """What follows the answer to try number `tries` (from 1)."""
     status = delivered.status
     if delivered.error is None and status is not None and status < 300:
-        return Next(state="succeeded")
+        return SUCCEEDED
     gone = status == 410
     if tries > len(SCHEDULE):
         return Next(state="failed", gone=gone)

@@ -7,7 +7,7 @@ from uuid import UUID
 from service.database import Database, Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
     """A delivery under our lease. `url` is None where the subscription is gone; `secret`, the
     `former_secrets` that sign beside it and `headers` are still encrypted. `tries` are those made
@@ -29,7 +29,7 @@ class Delivery:
     event: Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Finished:
     """A try that is over: `state` is `succeeded`, `failed` or `pending` (again in `again_in`
     seconds). `gone`: the endpoint wants no more, and is disabled."""
