@@ -149,7 +149,7 @@ class Subscribing:
                 "data": {"test": True, "subscription": shown_id},
             }
         )
-        sent = await self._sender.send(target, event_id, content)
+        sent = await self._sender.send(self._sender.signed(target, event_id, content))
         status = sent.status
         return {
             "event": event_id,

@@ -26,6 +26,15 @@ class Target:
     headers: bytes | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class Message:
+    """What goes out: signed, and where to."""
+
+    url: str
+    content: bytes
+    headers: dict[str, str]
+
+
 class Sender:
     """Signs and sends, to no forbidden address."""
 
@@ -35,14 +44,19 @@ class Sender:
         self._key = lru_cache(OPENED_KEPT)(self._open_key)  # the same few, again and again
         self._headers = lru_cache(OPENED_KEPT)(self._open_headers)
 
-    async def send(self, target: Target, event_id: str, content: str) -> Delivered:
-        """POSTs `content` once, within 15 seconds. Network trouble is in the outcome."""
+    def signed(self, target: Target, event_id: str, content: str) -> Message:
+        """`content` signed now, to be sent at once. Raises SettingInvalid where none of our secrets
+        opens the target's."""
         keys = [self._key(one) for one in (target.secret, *target.former)]
         headers = _signed(keys, event_id, content)
         if target.headers is not None:
             headers = self._headers(target.headers) | headers
+        return Message(url=target.url, content=content.encode(), headers=headers)
+
+    async def send(self, message: Message) -> Delivered:
+        """POSTs it once, within 15 seconds. Network trouble is in the outcome."""
         return await self._client.post(
-            target.url, content=content.encode(), headers=headers, total=TOTAL_SECONDS
+            message.url, content=message.content, headers=message.headers, total=TOTAL_SECONDS
         )
 
     def _open_key(self, stored: bytes) -> bytes:

@@ -122,6 +122,28 @@ async def test_410_disables_the_endpoint_and_holds_its_events(db: Database) -> N
         assert (await rows_of(db, "deliveries", job))[0]["state"] == "pending"
 
 
+async def test_what_cannot_be_signed_for_one_endpoint_keeps_no_other_waiting(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = await make_app(db)
+    async with serving(answer("200 OK")) as server, delivering(db, "127.0.0.0/8") as worker:
+        bad, good = [
+            await subscribe(db, app, f"{server.origin}/{name}", ["job.completed"])
+            for name in ("bad", "good")
+        ]
+        await db.pool.execute("update subscriptions set secret = 'unreadable' where id = $1", bad)
+        job = await completed(db, app)
+        await one_round(worker)
+    assert [request.split(b" ")[1] for request in server.requests] == [b"/good"]
+    rows = {row["subscription_id"]: row for row in await rows_of(db, "deliveries", job)}
+    assert [(rows[one]["state"], rows[one]["tries"]) for one in (bad, good)] == [
+        ("pending", 0),
+        ("succeeded", 1),
+    ]
+    assert worker.places.taken == 0
+    assert "a task failed; its lease will end" in caplog.text
+
+
 async def test_a_forbidden_address_is_never_called(db: Database) -> None:
     app = await make_app(db)
     async with serving(answer("200 OK")) as server, delivering(db) as worker:

@@ -198,6 +198,7 @@ async def test_nothing_that_an_app_sets_frames_the_message(deliverer: Deliverer)
     assert b"\r\nhost: 127.0.0.1:" in head
     assert b"\r\nx-app: 1\r\n" in head
     assert b"transfer-encoding" not in head
+    assert b"\r\naccept-encoding: identity\r\n" in head  # what is kept of an answer is read
 
 
 FAILURES: dict[str, tuple[Talk, str]] = {
