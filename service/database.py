@@ -64,8 +64,9 @@ def load_queries(folder: Path | None = None) -> dict[str, str]:
 
 # Every plan of ours is good for whatever values there are. Postgres would plan a short batch anew
 # each time, since it takes an array that it does not know to hold ten: measured, half of what the
-# move of one job took. Compiling pays for none of them.
-PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+# move of one job took. Compiling pays for none of them. A plan is kept while its tables grow: one
+# that is made while they are small, or before anything is known of them, must not read them whole.
+PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_seqscan": "off"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
+from own_database import own_database
 
 from service.database import Database, migrate
 from service.embedded import attached
@@ -45,14 +44,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
 @pytest.fixture(scope="session")
 async def dsn(server: str) -> AsyncIterator[str]:
     """A migrated database of this run's own."""
-    name = f"callboard_test_{uuid4().hex[:12]}"
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"create database {name}")
-    url = _with_database(server, name)
-    await migrate(url)
-    yield url
-    await connection.execute(f"drop database {name} (force)")
-    await connection.close()
+    async with own_database(server, "test") as url:
+        await migrate(url)
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -73,9 +67,3 @@ async def db(pool_of_run: Database) -> AsyncIterator[Database]:
         await connection.execute(f"with {arms} select")
         await connection.execute("update feed_head set place = 0")
         await connection.execute("update feed_read set at = now()")
-
-
-def _with_database(url: str, name: str) -> str:
-    """`url` with another database's name."""
-    before, mark, query = url.partition("?")
-    return f"{before.rpartition('/')[0]}/{name}{mark}{query}"

@@ -17,7 +17,7 @@ with n as materialized (
            case when n <= 30000 and n % 5000 = 0 then 'failed' when n <= 30000 then 'completed'
                when n <= 40000 then 'queued' else 'submitted' end as state,
            case when n <= 30000 then 3 when n <= 40000 then 1 else 3 end as version
-    from generate_series(1, {JOBS}) as n
+    from generate_series(1, {JOBS}, $1::integer) as n
 ),
 made as (
     insert into jobs (id, state, version, attempt, app_id, provider, model, input, reference,
@@ -111,9 +111,10 @@ from generate_series(1, 2000) as n
 """
 
 
-async def fill(connection: asyncpg.Connection) -> None:
-    """Fills a migrated, empty database and tells the planner what is in it."""
+async def fill(connection: asyncpg.Connection, *, every: int = 1) -> None:
+    """Fills a migrated, empty database, with one in `every` so many of its jobs, and tells the
+    planner what is in it."""
     await connection.execute(APPS)
-    await connection.execute(FILL)
+    await connection.execute(FILL, every)
     await connection.execute("update feed_head set place = 30000")
     await connection.execute("analyze")

@@ -155,6 +155,8 @@ BY_INDEX = [
 ]
 # All the indexes that each goes by, so that it passes over nothing that it does not want.
 DUE, KEYS_OF_JOBS = {"agenda_due", "agenda_pkey"}, {"jobs_pkey"}
+# By these or read whole, as Postgres likes: there is never much in them.
+KEYS_OF_SMALL_TABLES = {"provider_health_pkey", "job_secrets_pkey"}
 BY_INDEXES: dict[str, set[str]] = {
     "claim_submits": DUE | KEYS_OF_JOBS,
     "claim_asks": DUE | KEYS_OF_JOBS | {"attempts_pkey"},

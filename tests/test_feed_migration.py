@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
+from own_database import own_database
 
 from service.database import migrate
 
@@ -39,23 +40,17 @@ values (1, '{JOB}', 3, gen_random_uuid()), (2, '{GONE}', 3, gen_random_uuid()),
 @pytest.fixture
 async def before(server: str) -> AsyncIterator[str]:
     """The address of a database as it was before that migration."""
-    name = f"callboard_before_{uuid4().hex[:12]}"
-    connection = await asyncpg.connect(server)
-    await connection.execute(f"create database {name}")
-    start, mark, query = server.partition("?")
-    url = f"{start.rpartition('/')[0]}/{name}{mark}{query}"
-    there = await asyncpg.connect(url)
-    await there.execute(
-        "create table migrations (name text primary key, applied_at timestamptz not null)"
-    )
-    for path in (one for one in MIGRATIONS if one.stem < THIS):
-        await there.execute(path.read_text())
-        await there.execute("insert into migrations values ($1, now())", path.stem)
-    await there.execute(PAST)
-    await there.close()
-    yield url
-    await connection.execute(f"drop database {name} (force)")
-    await connection.close()
+    async with own_database(server, "before") as url:
+        there = await asyncpg.connect(url)
+        await there.execute(
+            "create table migrations (name text primary key, applied_at timestamptz not null)"
+        )
+        for path in (one for one in MIGRATIONS if one.stem < THIS):
+            await there.execute(path.read_text())
+            await there.execute("insert into migrations values ($1, now())", path.stem)
+        await there.execute(PAST)
+        await there.close()
+        yield url
 
 
 async def test_the_feed_of_before_has_apps_and_types(before: str) -> None:

@@ -148,7 +148,8 @@ asked as materialized (
 ),
 dropped as (
     delete from agenda using asked
-    where agenda.job_id = asked.job_id and agenda.lease = asked.lease
+    where agenda.job_id = any ($1::uuid[]) -- by key, whatever the plan
+        and agenda.job_id = asked.job_id and agenda.lease = asked.lease
         and agenda.lease_until is not null and asked.again_in is null
 ),
 dated as (
@@ -158,7 +159,8 @@ dated as (
                  then clock.at + make_interval(secs => least(asked.again_in, $10::double precision))
                  else clock.at + make_interval(secs => asked.again_in) end
     from asked, clock
-    where agenda.job_id = asked.job_id and agenda.lease = asked.lease
+    where agenda.job_id = any ($1::uuid[])
+        and agenda.job_id = asked.job_id and agenda.lease = asked.lease
         and agenda.lease_until is not null and asked.again_in is not null
 ),
 noted as (
@@ -168,8 +170,9 @@ noted as (
     on conflict do nothing
 )
 update jobs set progress = asked.progress::json from asked
-where jobs.id = asked.job_id and jobs.attempt = asked.attempt and asked.progress is not null
-  and jobs.state in ('submitted', 'running') and jobs.progress::text is distinct from asked.progress;
+where jobs.id = any ($1::uuid[]) and jobs.id = asked.job_id and jobs.attempt = asked.attempt
+  and asked.progress is not null and jobs.state in ('submitted', 'running')
+  and jobs.progress::text is distinct from asked.progress;
 
 -- name: delay_submit
 -- Gives a submit's lease back: tried again after $3 seconds.

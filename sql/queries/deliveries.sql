@@ -181,7 +181,8 @@ locked as materialized ( -- in the order of their keys, as in every other proces
            deliveries.past_tries > item.past_tries as anew
     from item join deliveries on deliveries.job_id = item.job_id and deliveries.id = item.id
     where deliveries.job_id = any ($1::uuid[]) and deliveries.id = any ($2::uuid[])
-      and deliveries.lease = item.lease and deliveries.state = 'pending'
+      and deliveries.lease = item.lease
+      and deliveries.state not in ('succeeded', 'failed') -- 'pending' has an index, which is longer
     order by deliveries.job_id, deliveries.id for update of deliveries
 ),
 heard as materialized ( -- `enabled` is null of a job's own hook, and where the subscription is gone

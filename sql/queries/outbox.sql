@@ -9,9 +9,8 @@ select found.job_id, found.id from mine cross join lateral (
     select job_id, id from deliveries
     where app_id = mine.id and id > $2 and id < $3
       and ($4::uuid is null or subscription_id = $4)
-      and ($5::uuid is null or exists (select from job_events as event
-           where event.job_id = deliveries.job_id and event.version = deliveries.version
-             and event.id = $5))
+      and ($5::uuid is null or $5 = (select event.id from job_events as event
+           where event.job_id = deliveries.job_id and event.version = deliveries.version))
       and ($6::text is null or state = $6)
     order by id desc limit $7
 ) as found
@@ -27,9 +26,8 @@ select found.job_id, found.id from mine cross join lateral (
     select job_id, id from deliveries
     where app_id = mine.id and id > $2 and id < $3 and state = 'failed'
       and ($4::uuid is null or subscription_id = $4)
-      and ($5::uuid is null or exists (select from job_events as event
-           where event.job_id = deliveries.job_id and event.version = deliveries.version
-             and event.id = $5))
+      and ($5::uuid is null or $5 = (select event.id from job_events as event
+           where event.job_id = deliveries.job_id and event.version = deliveries.version))
     order by id desc limit $6
 ) as found
 order by found.id desc limit $6;
@@ -41,9 +39,8 @@ from deliveries left join subscriptions on subscriptions.id = deliveries.subscri
 where deliveries.state = 'pending' and deliveries.id > $2 and deliveries.id < $3
   and ($1::uuid is null or deliveries.app_id = $1)
   and ($4::uuid is null or deliveries.subscription_id = $4)
-  and ($5::uuid is null or exists (select from job_events as event
-       where event.job_id = deliveries.job_id and event.version = deliveries.version
-         and event.id = $5))
+  and ($5::uuid is null or $5 = (select event.id from job_events as event
+       where event.job_id = deliveries.job_id and event.version = deliveries.version))
   and (subscriptions.enabled is false) = $6::boolean
 order by deliveries.id desc limit $7;
 
@@ -54,9 +51,8 @@ from deliveries left join subscriptions on subscriptions.id = deliveries.subscri
 where deliveries.job_id = $8 and deliveries.id > $2 and deliveries.id < $3
   and ($1::uuid is null or deliveries.app_id = $1)
   and ($4::uuid is null or deliveries.subscription_id = $4)
-  and ($5::uuid is null or exists (select from job_events as event
-       where event.job_id = deliveries.job_id and event.version = deliveries.version
-         and event.id = $5))
+  and ($5::uuid is null or $5 = (select event.id from job_events as event
+       where event.job_id = deliveries.job_id and event.version = deliveries.version))
   and ($6::text is null or $6 = case when deliveries.state = 'pending'
        and subscriptions.enabled is false then 'held' else deliveries.state end)
 order by deliveries.id desc limit $7;
