@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -103,28 +103,86 @@ def processes_in(folder: Path) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A demo that went on to its end, in its `folder`; `listed` is what `jobs list` said of it."""
+
+    folder: Path
+    code: int
+    out: str
+    err: str
+    listed: str = ""
+
+
+async def shown(folder: Path, *words: str, **more: str) -> Shown:
+    """Runs it with this empty folder to itself."""
+    async with demonstrating(folder, *words, **more) as under_way:
+        listed = await stopped(folder, under_way) if "--keep" in words else ""
+        code = await under_way.ended()
+    return Shown(
+        folder=folder, code=code, out=under_way.out, err=await under_way.err, listed=listed
+    )
+
+
+async def stopped(folder: Path, kept: Running) -> str:
+    """Tells a demo that goes on to end; what it said of its jobs, asked as it says itself."""
+    await kept.said("the service's log")
+    told = dict(re.findall(r"(CALLBOARD_\w+)=(\S+)", kept.out))
+    listed = await asyncio.create_subprocess_exec(
+        *(ROOT / ".venv/bin/callboard", "jobs", "list"),
+        env=environment(**told),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await listed.communicate()
+    kept.process.send_signal(signal.SIGTERM)
+    return out.decode()
+
+
+@pytest.fixture(scope="module")
+async def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
+    """Three at once, which mostly wait: as it is, as JSON, and kept."""
+    words = {"plain": (), "json": ("--json",), "kept": ("--keep",)}
+    foreign = {"plain": FOREIGN}
+    async with asyncio.TaskGroup() as tasks:
+        begun = {
+            name: tasks.create_task(
+                shown(tmp_path_factory.mktemp(name), *more, **foreign.get(name, {}))
+            )
+            for name, more in words.items()
+        }
+    return {name: one.result() for name, one in begun.items()}
+
+
 @pytest.mark.slow
-async def test_two_demos_at_once_pass_and_leave_nothing(tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "b"]
-    for folder in folders:
-        folder.mkdir()
-    async with (
-        demonstrating(folders[0], **FOREIGN) as plain,
-        demonstrating(folders[1], "--json") as counted,
-    ):
-        codes = await plain.ended(), await counted.ended()
-    assert codes == (0, 0), plain.out + counted.out + await counted.err
-    assert "\x1b" not in plain.out
+async def test_demos_at_once_pass_and_leave_nothing(demos: dict[str, Shown]) -> None:
+    for one in demos.values():
+        assert one.code == 0, one.out + one.err
+        assert await nothing_is_left(one.folder, one.out + one.err)
+
+
+@pytest.mark.slow
+def test_its_story_ends_with_what_came_of_each_job(demos: dict[str, Shown]) -> None:
+    told = demos["plain"].out
+    assert "\x1b" not in told
     for case in CASES:
-        assert re.search(rf"^{case.name} +completed +{case.learnt_by} ", plain.out, re.MULTILINE)
-    assert "forged callback was answered HTTP 401" in plain.out
-    for one, case in zip(jsontext.loads(counted.out), CASES, strict=True):
+        assert re.search(rf"^{case.name} +completed +{case.learnt_by} ", told, re.MULTILINE)
+    assert "forged callback was answered HTTP 401" in told
+
+
+@pytest.mark.slow
+def test_its_json_counts_what_came_of_each_job(demos: dict[str, Shown]) -> None:
+    for one, case in zip(jsontext.loads(demos["json"].out), CASES, strict=True):
         assert (one["state"], one["learnt_by"], one["accepted"]) == ("completed", case.learnt_by, 1)
         assert [event["type"] for event in one["events"]] == ["job.completed"]
         calls = tuple((call["kind"], call["status"]) for call in one["callbacks"])
         assert (calls, tuple(one["verdicts"])) == (case.calls, case.verdicts)
-    for folder, told in zip(folders, (plain.out, await counted.err), strict=True):
-        assert await nothing_is_left(folder, told)
+
+
+@pytest.mark.slow
+def test_kept_it_goes_on_until_it_is_told_to_end(demos: dict[str, Shown]) -> None:
+    lines = demos["kept"].listed.splitlines()[1:]
+    assert [line.split()[1] for line in lines] == ["completed"] * len(CASES)
 
 
 @pytest.mark.slow
@@ -136,24 +194,6 @@ async def test_ctrl_c_in_the_middle_ends_everything(tmp_path: Path) -> None:
         os.killpg(under_way.process.pid, signal.SIGINT)  # an impatient person
         assert await under_way.ended() == 128 + signal.SIGINT
         assert "Traceback" not in under_way.out + await under_way.err
-        assert await nothing_is_left(tmp_path, under_way.out)
-
-
-@pytest.mark.slow
-async def test_kept_it_goes_on_until_it_is_told_to_end(tmp_path: Path) -> None:
-    async with demonstrating(tmp_path, "--keep") as under_way:
-        await under_way.said("the service's log")
-        told = dict(re.findall(r"(CALLBOARD_\w+)=(\S+)", under_way.out))
-        listed = await asyncio.create_subprocess_exec(
-            *(ROOT / ".venv/bin/callboard", "jobs", "list"),
-            env=environment(**told),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        out, _ = await listed.communicate()
-        assert [line.split()[1] for line in out.decode().splitlines()[1:]] == ["completed"] * 7
-        under_way.process.send_signal(signal.SIGTERM)
-        assert await under_way.ended() == 0
         assert await nothing_is_left(tmp_path, under_way.out)
 
 

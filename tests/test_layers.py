@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def files(root: Path, *folders: str) -> Iterator[Path]:
                 yield path
 
 
+@cache
 def modules(root: Path) -> dict[str, ast.Module]:
-    """Every module of service/, by its path below it without .py; a folder is its __init__."""
+    """Every module of service/, by its path below it without .py; a folder is its __init__. Read
+    once: no test changes a tree that it has looked at."""
     found = {}
     for path in files(root, "service"):
         if path.suffix == ".py":
