@@ -37,7 +37,7 @@ from service.wakes import Wakes
 
 ENDPOINTS, PER_SECOND = 20, 50
 WARMING_UP = 10  # events that are not counted
-FEWEST = 400  # deliveries in a run, however short
+FEWEST = 100  # deliveries in a run, however short
 GUESS = 3_000  # a second
 ASK_SECONDS = 0.01
 SECRETS = ("the secret of the benchmarks, long enough",)

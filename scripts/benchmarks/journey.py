@@ -28,7 +28,9 @@ from service.http import Deliverer
 AT_ONCE = (1, 200)
 FEWEST = 10  # jobs in a run, however short
 RENDER_SECONDS, POLL_SECONDS = 0.02, 600.0
-IDLE_SECONDS, IDLE_RENDER_SECONDS, LOOK_SECONDS = 8.0, 11.0, 0.01
+# For how long the service is seen to wait: some looks come every few seconds. Less for a brief try.
+IDLE_SECONDS, LEAST_IDLE_SECONDS, IDLE_TO_RUN = 8.0, 2.0, 3.0
+LEAD_SECONDS, LOOK_SECONDS = 3.0, 0.01
 SETTLE_SECONDS = 0.3  # until every connection was told to read its settings again
 LONGEST_SECONDS = 300.0
 JOB = jsontext.dumps({"model": CASES[0].model, "input": CASES[0].input})
@@ -70,18 +72,19 @@ class Journeys:
     ends: Ends
     client: Deliverer
     db: asyncpg.Connection
+    idle_seconds: float
     tell: Callable[[str], None]
 
     async def idle(self, log_path: Path) -> Counted:
-        """What the service runs in IDLE_SECONDS while it waits for one job's callback, and has
+        """What the service runs in `idle_seconds` while it waits for one job's callback, and has
         nothing else to do. It looks for what is overdue only while a job is open."""
-        await self.stage.control({"render_seconds": IDLE_RENDER_SECONDS})
+        await self.stage.control({"render_seconds": self.idle_seconds + LEAD_SECONDS})
         waiting = asyncio.create_task(self._many(1, 1))
         await self._submitted()
         async with logged(self.db, log_path) as log:
             await asyncio.sleep(SETTLE_SECONDS)
             log.more()
-            await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(self.idle_seconds)
             idle = log.more()
         await self.stage.control({"render_seconds": RENDER_SECONDS})
         await waiting
@@ -121,13 +124,13 @@ class Journeys:
             began = time.perf_counter()
             count = len(await self._many(at_once, FEWEST, until=began + seconds))
             await self._settled()
-            share = (time.perf_counter() - began) / IDLE_SECONDS
+            share = (time.perf_counter() - began) / self.idle_seconds
             seen = log.more()
         self.tell(f"{at_once} at once, {count} jobs counted: {seen.total} statements")
         figures = {
             "statements": (seen.total - idle.total * share) / count,
             "commits": (seen.commits - idle.commits * share) / count,
-            "idle_per_second": idle.total / IDLE_SECONDS,
+            "idle_per_second": idle.total / self.idle_seconds,
         }
         for name in sorted(seen.statements):
             own = seen.statements[name] - idle.statements.get(name, 0) * share
@@ -199,7 +202,15 @@ async def run(wanted: Wanted) -> list[Measured]:
             db = await asyncpg.connect(place.dsn(DATABASE))
             client = Deliverer(Guard(["127.0.0.0/8"]))
             try:
-                journeys = Journeys(stage=stage, ends=ends, client=client, db=db, tell=tell)
+                idle_seconds = max(LEAST_IDLE_SECONDS, IDLE_TO_RUN * wanted.seconds)
+                journeys = Journeys(
+                    stage=stage,
+                    ends=ends,
+                    client=client,
+                    db=db,
+                    idle_seconds=min(IDLE_SECONDS, idle_seconds),
+                    tell=tell,
+                )
                 idle = await journeys.idle(place.log)
                 measured = [
                     await journeys.line(number, wanted, place.log, idle) for number in AT_ONCE

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks.trial import flood
 
 IN_FLIGHT = (64, 256)
 POOLS = (4, 8, 16, 32)  # connections that the naive handler may have; it gets the best
+BRIEF_SECONDS, BRIEF_POOLS = 0.1, (8, 16)  # for who only wants to see it run
 SWEEP_SHARE = 0.4  # of a run's time, for each of these and for warming up
 FEWEST = 200  # callbacks in a run, however short
 FIRST_GUESS = {"null": 15_000, "naive": 1_000, "token": 4_000, "signed": 3_000}  # a second
@@ -29,8 +31,9 @@ async def run(wanted: Wanted) -> list[Measured]:
     talk.print("receive: starting Postgres and the server")
     data_dir = Path(os.environ.get("CALLBOARD_DATA_DIR", ".callboard"))
     await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
-    async with staged(data_dir, POOLS) as stage:
-        bench = Bench(stage=stage, wanted=wanted, talk=talk)
+    pools = POOLS if wanted.seconds > BRIEF_SECONDS else BRIEF_POOLS
+    async with staged(data_dir, pools) as stage:
+        bench = Bench(stage=stage, pools=pools, wanted=wanted, talk=talk)
         measured = [line for number in IN_FLIGHT for line in await bench.lines(number)]
         measured.append(verifying(wanted.seconds))
         most = max(line.per_second for line in measured if line.name == "token")
@@ -44,6 +47,7 @@ class Bench:
     """One server, and how long each run shall be."""
 
     stage: Stage
+    pools: Sequence[int]
     wanted: Wanted
     talk: Console
 
@@ -57,7 +61,7 @@ class Bench:
                 count = max(FEWEST, round(rates[name] * self.wanted.seconds))
                 done.append(await flood(self.stage, variant, in_flight, count))
                 self._say(in_flight, f"round {number} of {self.wanted.rounds}, {name}", done[-1])
-        notes = {"naive": f"pool of {pool}, the best of {', '.join(map(str, POOLS))}"}
+        notes = {"naive": f"pool of {pool}, the best of {', '.join(map(str, self.pools))}"}
         lines = [
             medians(done, benchmark="receive", name=name, in_flight=in_flight, note=notes.get(name))
             for name, done in runs.items()
@@ -75,7 +79,7 @@ class Bench:
                 rates[name] = warm.per_second
                 self._say(in_flight, f"warming up, {name}", warm)
                 continue
-            for pool in POOLS:
+            for pool in self.pools:
                 tried = await flood(self.stage, f"naive {pool}", in_flight, count)
                 by_pool[pool] = tried.per_second
                 self._say(in_flight, f"naive with a pool of {pool}", tried)
