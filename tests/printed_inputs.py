@@ -13,6 +13,7 @@ Cassette = dict[str, Any]
 IMAGE = "https://example.com/boat.png"
 FOLDER = Path(__file__).parent / "cassettes"
 NUMBERED = "[0-9][0-9][0-9]_*.json"
+CATALOG = Catalog.load()
 CASSETTES: dict[tuple[str, str], Cassette] = {
     (path.parent.name, path.stem): jsontext.loads(path.read_bytes())
     for path in sorted(FOLDER.glob(f"*/{NUMBERED}"))
@@ -27,7 +28,7 @@ def read_by(reader: str) -> dict[tuple[str, str], Cassette]:
 
 def _request(provider: str, cassette: Cassette) -> Example:
     """A request less its model field, and less what is never forwarded."""
-    about, hook = cassette["attempt"], Catalog.load().facts(provider).hook_field
+    about, hook = cassette["attempt"], CATALOG.facts(provider).hook_field
     given = {name: value for name, value in about["input"].items() if name != hook}
     return provider, about["model"], given
 

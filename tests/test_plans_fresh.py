@@ -19,8 +19,8 @@ HOT = (
     *("create_job", "claim_submits", "advance", "claim_asks", "finish_asks"),
     *("claim_staged", "claim_deliveries", "finish_deliveries"),
 )
-# Joined to all attempts as long as a plan holds that was made when these were few.
-JOINED = {"advance", "claim_staged", "claim_deliveries"}
+# Joins its batch to all jobs as long as a plan holds that was made when these were few.
+JOINED = {"advance"}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ replies as they go over the wire, and the value to `expect`, less the fields at 
 
 from collections.abc import Generator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ WORDS = {
 }
 
 
+@cache
 def cassettes(name: str) -> dict[str, Cassette]:
+    """A provider's cassettes, which nobody changes."""
     found = sorted((FOLDER / name).glob("*.json"))
     return {path.stem: jsontext.loads(path.read_bytes()) for path in found}
 

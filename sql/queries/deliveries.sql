@@ -4,18 +4,8 @@
 -- whose last try failed $6, less those that are taken ($3, $4); all that fail together have $7. A
 -- disabled endpoint's are passed over; one whose subscription is gone is claimed, without a url, so
 -- that it can be closed.
-with recursive clock as materialized ( -- a lease that a crash forgets is only a try made again
+with clock as materialized ( -- a lease that a crash forgets is only a try made again
     select now() as at from set_config('synchronous_commit', 'off', true)
-),
-line as ( -- from one endpoint to the next, by the index: only the oldest of each is met
-    (select endpoint, next_at from deliveries where state = 'pending'
-     order by endpoint, next_at limit 1)
-    union all
-    select next.* from line cross join lateral (
-        select deliveries.endpoint, deliveries.next_at from deliveries
-        where state = 'pending' and deliveries.endpoint > line.endpoint
-        order by deliveries.endpoint, deliveries.next_at limit 1
-    ) as next
 ),
 taken as materialized (
     select * from unnest($3::uuid[], $4::integer[]) as taken (endpoint, places)
@@ -25,7 +15,7 @@ open as materialized (
            least($1::integer, case when failing then $6::integer else $5::integer end
                - coalesce((select places from taken where taken.endpoint = line.endpoint), 0))
                as places
-    from line cross join lateral (
+    from endpoints_at_hand as line cross join lateral (
         select exists (select from failing_endpoints
                        where failing_endpoints.endpoint = line.endpoint) as failing
     ) as health
@@ -69,35 +59,16 @@ claimed as (
     from clock
     where deliveries.job_id = any (array(select job_id from due)) -- by key, whatever the plan
       and deliveries.id = any (array(select id from due))
-    returning deliveries.job_id, deliveries.id as delivery_id, deliveries.version as told_version,
-              deliveries.subscription_id, deliveries.endpoint, deliveries.tries,
-              deliveries.past_tries, deliveries.lease, clock.at as claimed_at
+    returning deliveries.job_id, deliveries.id, deliveries.tries, deliveries.past_tries,
+              deliveries.lease
 )
-select claimed.delivery_id, claimed.subscription_id, claimed.endpoint, claimed.tries,
-       claimed.past_tries, claimed.lease,
-       (select failing from due where due.id = claimed.delivery_id) as failing,
-       event.id as event_id, event.now as event_now, event.was as event_was,
-       event.version as event_version, event.attempt as event_attempt, event.at as event_at,
-       event.source as event_source, event.detail as event_detail,
-       (select min(at) from job_events as first where first.job_id = claimed.job_id
-            and first.attempt = event.attempt and first.now in ('submitted', 'running', 'completed'))
-           as event_submitted_at,
-       case when claimed.subscription_id is null then jobs.notify_hook else subscriptions.url end
-           as url,
-       case when claimed.subscription_id is null then apps.default_secret
-           else subscriptions.secret end as secret,
-       array(select former.secret from former_secrets as former
-             where former.subscription_id = claimed.subscription_id
-               and former.valid_until > claimed.claimed_at order by former.id desc)
-           as former_secrets,
-       subscriptions.headers, jobs.*, attempts.provider_id, attempts.output, attempts.outputs,
-       attempts.actual, event.was is null as stuck
-from claimed
-join jobs on jobs.id = claimed.job_id
-join apps on apps.id = jobs.app_id
-join job_events as event on event.job_id = claimed.job_id and event.version = claimed.told_version
-join attempts on attempts.job_id = claimed.job_id and attempts.number = event.attempt
-left join subscriptions on subscriptions.id = claimed.subscription_id;
+select claimed.tries, claimed.past_tries, claimed.lease,
+       (select failing from due where due.id = claimed.id) as failing, told.*
+from claimed cross join lateral (
+    select * from deliveries_told
+    where deliveries_told.id = claimed.job_id and delivery_id = claimed.id
+    offset 0 -- one by one, by key, whatever the plan
+) as told;
 
 -- name: claim_staged
 -- Leases what has just been staged for the jobs $1, by key, for whoever staged it: up to $2 to
@@ -128,35 +99,15 @@ claimed as (
     from clock
     where deliveries.job_id = any (array(select job_id from due where fits))
       and deliveries.id = any (array(select id from due where fits))
-    returning deliveries.job_id, deliveries.id as delivery_id, deliveries.version as told_version,
-              deliveries.subscription_id, deliveries.endpoint, deliveries.tries,
-              deliveries.past_tries, deliveries.lease, clock.at as claimed_at
+    returning deliveries.job_id, deliveries.id, deliveries.tries, deliveries.past_tries,
+              deliveries.lease
 )
-select claimed.delivery_id, claimed.subscription_id, claimed.endpoint, claimed.tries,
-       claimed.past_tries, claimed.lease,
-       false as failing,
-       event.id as event_id, event.now as event_now, event.was as event_was,
-       event.version as event_version, event.attempt as event_attempt, event.at as event_at,
-       event.source as event_source, event.detail as event_detail,
-       (select min(at) from job_events as first where first.job_id = claimed.job_id
-            and first.attempt = event.attempt and first.now in ('submitted', 'running', 'completed'))
-           as event_submitted_at,
-       case when claimed.subscription_id is null then jobs.notify_hook else subscriptions.url end
-           as url,
-       case when claimed.subscription_id is null then apps.default_secret
-           else subscriptions.secret end as secret,
-       array(select former.secret from former_secrets as former
-             where former.subscription_id = claimed.subscription_id
-               and former.valid_until > claimed.claimed_at order by former.id desc)
-           as former_secrets,
-       subscriptions.headers, jobs.*, attempts.provider_id, attempts.output, attempts.outputs,
-       attempts.actual, event.was is null as stuck
-from claimed
-join jobs on jobs.id = claimed.job_id
-join apps on apps.id = jobs.app_id
-join job_events as event on event.job_id = claimed.job_id and event.version = claimed.told_version
-join attempts on attempts.job_id = claimed.job_id and attempts.number = event.attempt
-left join subscriptions on subscriptions.id = claimed.subscription_id;
+select claimed.tries, claimed.past_tries, claimed.lease, false as failing, told.*
+from claimed cross join lateral (
+    select * from deliveries_told
+    where deliveries_told.id = claimed.job_id and delivery_id = claimed.id
+    offset 0 -- one by one, by key, whatever the plan
+) as told;
 
 -- name: finish_deliveries
 -- Records tries and what follows each: succeeded, failed for good, or pending again after so many

@@ -27,21 +27,11 @@ group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
 -- name: measure_backlog
 -- Events without a place in the feed; deliveries that are due, and those that a disabled endpoint
 -- holds, each counted up to $1; and for how many seconds the oldest that is not held has been due.
-with recursive clock as materialized (select now() as at),
-line as ( -- from one endpoint to the next, by the index: only the oldest of each is met
-    (select endpoint, next_at from deliveries where state = 'pending'
-     order by endpoint, next_at limit 1)
-    union all
-    select next.* from line cross join lateral (
-        select deliveries.endpoint, deliveries.next_at from deliveries
-        where state = 'pending' and deliveries.endpoint > line.endpoint
-        order by deliveries.endpoint, deliveries.next_at limit 1
-    ) as next
-),
+with clock as materialized (select now() as at),
 ends as materialized (
     select endpoint, next_at as since,
            coalesce((select enabled from subscriptions where id = line.endpoint), true) as open
-    from line where next_at <= (select at from clock)
+    from endpoints_at_hand as line where next_at <= (select at from clock)
 ),
 waiting as ( -- those of the open endpoints and those of the others, each up to $1
     select open, count from (values (true), (false)) as kind (open) cross join lateral (
