@@ -95,11 +95,12 @@ async def test_what_is_told_of_a_job_leaves_out_no_column(db: Database) -> None:
     rows = await db.pool.fetch(
         "select attrelid::regclass::text as it, attname as column from pg_attribute"
         " where attnum > 0 and not attisdropped and attrelid = any"
-        " (array['jobs', 'events_told', 'deliveries_told']::regclass[])"
+        " (array['jobs', 'jobs_shown', 'events_told', 'deliveries_told']::regclass[])"
     )
     of = {
         one: {row["column"] for row in rows if row["it"] == one} for one in {r["it"] for r in rows}
     }
+    assert of["jobs"] < of["jobs_shown"]
     assert of["jobs"] < of["events_told"] < of["deliveries_told"]
 
 

@@ -92,7 +92,7 @@ async def test_a_job_of_which_nobody_knows_whether_it_is_stored_is_charged_unkno
 async def test_a_job_that_cannot_be_waited_for_is_charged_unknown_and_named(
     web: httpx.AsyncClient, way: Way, db: Database, headers: dict[str, str]
 ) -> None:
-    way.lose("where jobs.id = $1")
+    way.lose("from jobs_shown where id = $1")
     answer = await web.post("/v1/jobs", json=JOB, headers={**headers, "prefer": "wait=1"})
     assert way.lost == 1
     assert is_problem(answer, 503, "unavailable")

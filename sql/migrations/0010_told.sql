@@ -1,5 +1,17 @@
--- What is told of an event, and to whom, said once for all who tell it. Whoever gives `jobs` another
+-- What is shown of a job and told of an event, said once for all who do. Whoever gives `jobs` another
 -- column makes the views anew: `jobs.*` means the columns of the day on which a view is made.
+
+-- A job with its current attempt, and what its provider is paused for while it is queued.
+create view jobs_shown as
+select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
+       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
+           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
+           as stuck,
+       health.code as waiting_code, health.message as waiting_message,
+       health.paused_until as waiting_until
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join provider_health as health on health.provider = jobs.provider
+    and jobs.state = 'queued' and health.paused_until > now();
 
 create view events_told as
 select event.id as event_id, event.now as event_now, event.was as event_was,

@@ -147,14 +147,5 @@ order by candidate.job_id desc limit $10;
 
 -- name: show_jobs
 -- These, as `get_job` has them, newest first; none that has left the state $2 (null: any) meanwhile.
-select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
-       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
-           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
-           as stuck,
-       health.code as waiting_code, health.message as waiting_message,
-       health.paused_until as waiting_until
-from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
-left join provider_health as health on health.provider = jobs.provider
-    and jobs.state = 'queued' and health.paused_until > now()
-where jobs.id = any ($1::uuid[]) and ($2::text is null or jobs.state = $2)
-order by jobs.id desc;
+select * from jobs_shown where id = any ($1::uuid[]) and ($2::text is null or state = $2)
+order by id desc;

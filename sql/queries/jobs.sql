@@ -46,16 +46,7 @@ select job_id, fingerprint from idempotency_keys where app_id = $1 and key = $2;
 -- name: get_job
 -- A job with its current attempt, and what its provider is paused for while it is queued. Empty: no
 -- such job.
-select jobs.*, attempts.provider_id, attempts.output, attempts.outputs, attempts.actual,
-       coalesce(jobs.state not in ('queued', 'completed', 'failed', 'canceled', 'expired')
-           and jobs.posted_at + make_interval(secs => jobs.deadline_seconds) < now(), false)
-           as stuck,
-       health.code as waiting_code, health.message as waiting_message,
-       health.paused_until as waiting_until
-from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
-left join provider_health as health on health.provider = jobs.provider
-    and jobs.state = 'queued' and health.paused_until > now()
-where jobs.id = $1;
+select * from jobs_shown where id = $1;
 
 -- name: find_event
 -- Whether a move of ours took effect, asked after a lost answer. Empty: it did not.
