@@ -1,6 +1,7 @@
 """Apps and jobs as the tests need them, made by the same statements as in service."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ WAYS: dict[State, list[tuple[State, str]]] = {
     S.EXPIRED: [(S.SUBMITTING, "submit"), (S.SUBMITTED, "submit"), (S.EXPIRED, "sweep")],
 }
 TASKS = {S.SUBMITTING: "sending", S.UNCONFIRMED: "give_up", S.EXPIRED: "late"}
+AT_ONCE = 200  # moves in a statement
 OURS = {S.SUBMITTING, S.UNCONFIRMED, S.EXPIRED}
 
 
@@ -55,7 +57,41 @@ async def make_job(
     db: Database, app_id: UUID, state: State = S.QUEUED, *, provider_id: str = "req-1", **more: Any
 ) -> UUID:
     """A job of that state, with a history that leads there."""
-    job = NewJob(
+    (job_id,) = await make_jobs(db, app_id, state, [{"provider_id": provider_id, **more}])
+    return job_id
+
+
+async def make_jobs(
+    db: Database, app_id: UUID, state: State, made: Sequence[Mapping[str, Any]]
+) -> list[UUID]:
+    """Jobs of that state, one for each of `made`, which says what is special about it."""
+    jobs_of = [_new(app_id, **one) for one in made]
+    for job in jobs_of:
+        assert await jobs.create(db, job)
+    was = S.QUEUED
+    for now, source in WAYS[state]:
+        moves = [
+            _move(
+                job.id,
+                now=now,
+                was=was if now in OURS else None,
+                source=source,
+                provider_id=one.get("provider_id", "req-1") if now is S.SUBMITTED else None,
+                task=TASKS.get(now, "poll"),
+                due_in=1500.0 if now not in (S.COMPLETED, S.FAILED, S.CANCELED) else None,
+            )
+            for job, one in zip(jobs_of, made, strict=True)
+        ]
+        for at in range(0, len(moves), AT_ONCE):
+            outcomes = await advance(db, moves[at : at + AT_ONCE])
+            assert all(outcome.moved for outcome in outcomes), (was, now)
+        was = now
+    return [job.id for job in jobs_of]
+
+
+def _new(app_id: UUID, *, provider_id: str = "", **more: Any) -> NewJob:
+    """A job before it is stored."""
+    return NewJob(
         id=ids.new_id(),
         app_id=app_id,
         provider=more.pop("provider", "fal"),
@@ -65,27 +101,16 @@ async def make_job(
         metadata=more.pop("metadata", {}),
         **more,
     )
-    assert await jobs.create(db, job)
-    was = S.QUEUED
-    for now, source in WAYS[state]:
-        outcome = await move(
-            db,
-            job.id,
-            now=now,
-            was=was if now in OURS else None,
-            source=source,
-            provider_id=provider_id if now is S.SUBMITTED else None,
-            task=TASKS.get(now, "poll"),
-            due_in=1500.0 if now not in (S.COMPLETED, S.FAILED, S.CANCELED) else None,
-        )
-        assert outcome.moved, (was, now)
-        was = now
-    return job.id
 
 
 async def move(db: Database, job_id: UUID, *, now: State | None, **more: Any) -> Outcome:
     """One move of attempt 1, unless another is given."""
-    made = Move(
+    (outcome,) = await advance(db, [_move(job_id, now=now, **more)])
+    return outcome
+
+
+def _move(job_id: UUID, *, now: State | None, **more: Any) -> Move:
+    return Move(
         job_id=job_id,
         attempt=more.pop("attempt", 1),
         event_id=more.pop("event_id", None) or new_event_id(job_id),
@@ -93,8 +118,6 @@ async def move(db: Database, job_id: UUID, *, now: State | None, **more: Any) ->
         now=now,
         **more,
     )
-    (outcome,) = await advance(db, [made])
-    return outcome
 
 
 async def posted_ago(db: Database, seconds: float, *job_ids: UUID) -> None:

@@ -19,7 +19,7 @@ from app_client import fal_provider, relay_provider, spoken
 from fuzzing import drawing, many
 from odd_replies import polled, reply
 from random_bodies import MEDIA, PLANTED, PROVIDER_ID, Bodies, good
-from scene import SECRETS, make_app, make_job, subscribe
+from scene import SECRETS, make_app, make_jobs, subscribe
 
 from service import document, jsontext
 from service.database import Database
@@ -102,16 +102,27 @@ class Fuzz:
         await subscribe(self.db, app_id, "https://app.example/hook", list(ALL_EVENT_TYPES))
         held = AtRest(SECRETS).encrypt(jsontext.dumps({"api_key": PLANTED}))
 
-        async def made(number: int) -> Tried:
-            start, sealed = STARTS[number % len(STARTS)], number % 3 == 0
-            more: dict[str, Any] = {"secrets": held} if sealed else {}
-            name = self.provider.name
-            known = f"{PROVIDER_ID}-{self.key}-{number}"
-            job = await make_job(self.db, app_id, start, provider=name, provider_id=known, **more)
-            spared = number % 7 > 0
-            return Tried(id=job, provider_id=known, start=start, sealed=sealed, spared=spared)
-
-        self.jobs = await all_of(made(number) for number in range(JOBS))
+        name = self.provider.name
+        for nth, start in enumerate(STARTS):
+            numbers = range(nth, JOBS, len(STARTS))
+            known = {number: f"{PROVIDER_ID}-{self.key}-{number}" for number in numbers}
+            sealed = {number: number % 3 == 0 for number in numbers}
+            told: list[dict[str, Any]] = [
+                {"provider": name, "provider_id": known[number]}
+                | ({"secrets": held} if sealed[number] else {})
+                for number in numbers
+            ]
+            made = await make_jobs(self.db, app_id, start, told)
+            self.jobs += [
+                Tried(
+                    id=job,
+                    provider_id=known[number],
+                    start=start,
+                    sealed=sealed[number],
+                    spared=number % 7 > 0,
+                )
+                for number, job in zip(numbers, made, strict=True)
+            ]
 
     async def send_odd(self) -> None:
         """Odd bodies, BODIES_EACH to a job or so; each is answered, never by a fault of ours."""

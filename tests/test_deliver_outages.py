@@ -9,7 +9,7 @@ import pytest
 from fuzzing import many
 from raw_server import hangs, serving
 from running import environment
-from scene import SECRETS, WEBHOOK_SECRET, make_app, make_job, rows_of, subscribe
+from scene import SECRETS, WEBHOOK_SECRET, make_app, make_jobs, rows_of, subscribe
 from standardwebhooks.webhooks import Webhook
 from subscribing import answer, completed, delivering, due_again, one_round
 
@@ -75,7 +75,7 @@ async def test_an_hour_of_500s_loses_and_repeats_nothing(db: Database) -> None:
 
     async with serving(talk) as server, delivering(db, HERE) as worker:
         await subscribe(db, app, server.origin, ["job.completed"])
-        jobs = [await make_job(db, app, State.SUBMITTED) for _ in range(count)]
+        jobs = await make_jobs(db, app, State.SUBMITTED, [{}] * count)
         for at in range(0, count, 200):
             await advance(
                 db,

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from chaos.client import Client
-from chaos.harness import Program, free_port, service_settings, serving
+from chaos.harness import Program, free_port, service_settings, serving_both
 from running import environment
 from scene import rows_of
 
@@ -79,8 +79,7 @@ async def house(db: Database, dsn: str, tmp_path: Path) -> AsyncIterator[House]:
     url = f"http://127.0.0.1:{port}"
     async with (
         aiohttp.ClientSession() as http,
-        serving(played, f"{sandbox}/control", http),
-        serving(served, f"{url}/readyz", http),
+        serving_both((played, f"{sandbox}/control"), (served, f"{url}/readyz"), http),
     ):
         house = House(http, sandbox, Client(http, url, "", "story"), env, tmp_path)
         scopes = ("--scope", "submit", "--scope", "read", "--scope", "operate")

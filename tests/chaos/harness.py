@@ -150,6 +150,20 @@ async def serving(
         await program.end(signal.SIGKILL)
 
 
+@asynccontextmanager
+async def serving_both(
+    one: tuple[Program, str], other: tuple[Program, str], http: aiohttp.ClientSession
+) -> AsyncIterator[None]:
+    """The same of two programs, each with its address, which start side by side."""
+    await one[0].start()
+    try:
+        async with serving(*other, http):
+            await ready(*one, http)
+            yield
+    finally:
+        await one[0].end(signal.SIGKILL)
+
+
 async def ready(program: Program, address: str, http: aiohttp.ClientSession) -> None:
     """Returns when the `address` of a program that runs answers."""
     async with asyncio.timeout(60):

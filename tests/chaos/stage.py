@@ -13,7 +13,7 @@ import asyncpg
 
 from chaos import report
 from chaos.client import Client
-from chaos.harness import Postgres, Program, Service, free_port, service_settings, serving
+from chaos.harness import Postgres, Program, Service, free_port, service_settings, serving_both
 from chaos.subscriber import Subscriber, subscribing
 from chaos.wire import Wire
 from service.embedded import attached
@@ -81,14 +81,14 @@ async def staged(
         port = free_port()
         sandbox = f"http://127.0.0.1:{port}"
         words = ("sandbox", "--port", str(port), *options)
-        program = Program(words, folder / "sandbox.log")
-        await stack.enter_async_context(serving(program, f"{sandbox}/control", http))
+        played = Program(words, folder / "sandbox.log")
         wire = await stack.enter_async_context(Wire(port).running())
         port = free_port()
         env = service_settings(embedded.dsn, port, wire.address)
         program = Program(("serve",), folder / "service.log", env)
         url = f"http://127.0.0.1:{port}"
-        await stack.enter_async_context(serving(program, f"{url}/readyz", http))
+        both = (played, f"{sandbox}/control"), (program, f"{url}/readyz")
+        await stack.enter_async_context(serving_both(*both, http))
         client = Client(http, url, await made_key(env, folder), name=name)
         subscriber.secret = await client.subscribe(subscriber.url, sorted(EVENT_TYPES.values()))
         yield Stage(
