@@ -4,6 +4,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
+import filled
 import pytest
 from own_database import own_database
 
@@ -47,6 +49,17 @@ async def dsn(server: str) -> AsyncIterator[str]:
     async with own_database(server, "test") as url:
         await migrate(url)
         yield url
+
+
+@pytest.fixture(scope="session")
+async def past(server: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database of its own with months of jobs; whoever changes it undoes that."""
+    async with own_database(server, "past") as url:
+        await migrate(url)
+        there = await asyncpg.connect(url, statement_cache_size=0)
+        await filled.fill(there)
+        yield there
+        await there.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
-import filled
 import pytest
-from own_database import own_database
 from plan_nodes import explained, nodes, rows_met, rows_sorted, walked_through
 from planned import BY_INDEX, BY_INDEXES, KEYS_OF_SMALL_TABLES, RUNS
 
-from service.database import PLANNED_ONCE, migrate
+from service.database import PLANNED_ONCE
 
 PLACES, DUE = 32, 5  # of each kind, in CLAIMS and in the database
 CLAIMS = {
@@ -25,17 +23,6 @@ MODES = {
     CUSTOM: {"plan_cache_mode": "force_custom_plan", "enable_seqscan": "on"},
     GENERIC: {"enable_seqscan": "on", **PLANNED_ONCE},
 }
-
-
-@pytest.fixture(scope="module")
-async def past(server: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a database of this file's own, filled."""
-    async with own_database(server, "plans") as url:
-        await migrate(url)
-        there = await asyncpg.connect(url, statement_cache_size=0)
-        await filled.fill(there)
-        yield there
-        await there.close()
 
 
 async def plan(

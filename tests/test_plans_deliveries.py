@@ -7,9 +7,8 @@ import pytest
 from filled import APP, OTHER_APP
 from plan_nodes import rows_met, walked_through
 from planned import RUNS
-from test_plans import CUSTOM, GENERIC, past, plan
+from test_plans import CUSTOM, GENERIC, plan
 
-__all__ = ["past"]  # the fixture
 ENDPOINTS = 1000
 # The filled database's deliveries, all of them due at one endpoint but for the last thousand, which
 # are another one's, and 1,000 endpoints that fail and have one each that is not due yet.
