@@ -8,6 +8,7 @@ from service.operating import (
     LOOKS,
     Actor,
     Parts,
+    by_hand,
     conflict,
     end_upstream,
     need_reason,
@@ -16,7 +17,6 @@ from service.operating import (
     stored,
 )
 from service.store.acts import Success
-from service.store.advance import Move, new_event_id
 from service.store.attempts import Standing, Tried
 
 
@@ -39,7 +39,9 @@ async def adopt(
         _refuse(standing, newer, force=force)
         told = {"was": standing.state, "instead_of": standing.current.number, "forced": force}
         act = actor.act("adopt", tried, **told)
-        if await stored(parts, _to_completed(standing, attempt), act, success):
+        if await stored(
+            parts, by_hand(standing, State.COMPLETED, to_attempt=attempt), act, success
+        ):
             for one in newer:
                 await end_upstream(parts, standing, one, act)
             return
@@ -67,16 +69,3 @@ def _refuse(standing: Standing, newer: list[Tried], *, force: bool) -> None:
             f"attempt {newer[-1].number} may still be rendered and billed"
             f" (the job is {standing.state}): resync or cancel it; force, with a reason, leaves it"
         )
-
-
-def _to_completed(standing: Standing, attempt: int) -> Move:
-    return Move(
-        job_id=standing.job_id,
-        attempt=standing.current.number,
-        source="operator",
-        event_id=new_event_id(standing.job_id),
-        was=standing.state,
-        expected=standing.version,
-        now=State.COMPLETED,
-        to_attempt=attempt,
-    )

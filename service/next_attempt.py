@@ -1,8 +1,8 @@
 """The next attempt of a job, which is paid for anew: whether it may be made, and the move to it."""
 
 from service.job import State
-from service.operating import Parts, conflict
-from service.store.advance import Move, new_event_id
+from service.operating import Parts, by_hand, conflict
+from service.store.advance import Move
 from service.store.attempts import Standing
 
 
@@ -20,17 +20,8 @@ def check_model(parts: Parts, standing: Standing) -> None:
 
 def move_to_next(standing: Standing) -> Move:
     """From where the job stands back to `queued`, with a new attempt, and so with a new token."""
-    return Move(
-        job_id=standing.job_id,
-        attempt=standing.current.number,
-        source="operator",
-        event_id=new_event_id(standing.job_id),
-        was=standing.state,
-        expected=standing.version,
-        now=State.QUEUED,
-        to_attempt=standing.next_number,
-        task="submit",
-        due_in=0.0,
+    return by_hand(
+        standing, State.QUEUED, to_attempt=standing.next_number, task="submit", due_in=0.0
     )
 
 

@@ -12,11 +12,12 @@ from service.database import Database
 from service.errors import Conflict, DatabaseAway, FieldFault, InvalidRequest, NotFound, Unavailable
 from service.ids import bucket_of, new_id
 from service.inquiry import Inquiry
+from service.job import State
 from service.news import News
 from service.providers import Provider
 from service.store import acts, attempts, jobs
 from service.store.acts import Act, Success
-from service.store.advance import Move, find_move
+from service.store.advance import Move, find_move, new_event_id
 from service.store.attempts import Standing, Tried
 from service.wakes import Wakes
 
@@ -105,6 +106,32 @@ def current(standing: Standing, number: int) -> Tried:
     if standing.current.number != number:
         raise conflict(f"attempt {standing.current.number} is the job's now, not {number}")
     return standing.current
+
+
+def by_hand(
+    standing: Standing,
+    now: State,
+    *,
+    to_attempt: int | None = None,
+    provider_id: str | None = None,
+    task: str | None = None,
+    due_in: float | None = None,
+) -> Move:
+    """An operator's move of a job from where it stands, at this version, to `now`; the rest as in
+    Move."""
+    return Move(
+        job_id=standing.job_id,
+        attempt=standing.current.number,
+        source="operator",
+        event_id=new_event_id(standing.job_id),
+        was=standing.state,
+        expected=standing.version,
+        now=now,
+        to_attempt=to_attempt,
+        provider_id=provider_id,
+        task=task,
+        due_in=due_in,
+    )
 
 
 async def stored(parts: Parts, move: Move, act: Act, success: Success | None = None) -> bool:

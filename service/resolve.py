@@ -12,6 +12,7 @@ from service.operating import (
     LOOKS,
     Actor,
     Parts,
+    by_hand,
     conflict,
     current,
     need_reason,
@@ -22,7 +23,7 @@ from service.operating import (
 from service.pace import sparse_look
 from service.providers import Attempt
 from service.store import acts, jobs
-from service.store.advance import Move, new_event_id
+from service.store.advance import Move
 from service.store.attempts import Standing, Tried
 
 
@@ -50,7 +51,8 @@ async def accepted(
             heard = await _known(parts, standing, known)
         said = {"as": "accepted", "provider_id": provider_id}
         act = actor.act("resolve", tried, **said)
-        if await stored(parts, _to_submitted(standing, provider_id), act):
+        move = by_hand(standing, State.SUBMITTED, provider_id=provider_id, task="poll", due_in=0.0)
+        if await stored(parts, move, act):
             parts.wakes.ask.set()
             if heard is not None:
                 await parts.news.keep(parts.provider_of(standing), known, heard)
@@ -124,21 +126,6 @@ async def _known(parts: Parts, standing: Standing, attempt: Attempt) -> Heard | 
     if heard.report.gone:
         raise conflict(f"{provider.name} does not know {attempt.provider_id}, or no longer")
     return heard
-
-
-def _to_submitted(standing: Standing, provider_id: str | None) -> Move:
-    return Move(
-        job_id=standing.job_id,
-        attempt=standing.current.number,
-        source="operator",
-        event_id=new_event_id(standing.job_id),
-        was=State.UNCONFIRMED,
-        expected=standing.version,
-        now=State.SUBMITTED,
-        provider_id=provider_id,
-        task="poll",
-        due_in=0.0,
-    )
 
 
 def _to_canceled(standing: Standing) -> Move:
