@@ -93,11 +93,12 @@ class Journeys:
 
     async def line(self, at_once: int, wanted: Wanted, log_path: Path, idle: Counted) -> Measured:
         """What jobs come to with `at_once` of them under way: first timed, then counted."""
+        least = max(FEWEST, at_once)
         await self._many(at_once, at_once)
         rates, latencies = [], []
         for number in range(1, wanted.rounds + 1):
             began = time.perf_counter()
-            took = sorted(await self._many(at_once, FEWEST, until=began + wanted.seconds))
+            took = sorted(await self._many(at_once, least, until=began + wanted.seconds))
             rates.append(len(took) / (time.perf_counter() - began))
             latencies.append(took)
             self.tell(f"{at_once} at once, round {number} of {wanted.rounds}: {rates[-1]:.1f}/s")
@@ -122,7 +123,8 @@ class Journeys:
             await asyncio.sleep(SETTLE_SECONDS)
             log.more()
             began = time.perf_counter()
-            count = len(await self._many(at_once, FEWEST, until=began + seconds))
+            least = max(FEWEST, at_once)
+            count = len(await self._many(at_once, least, until=began + seconds))
             await self._settled()
             share = (time.perf_counter() - began) / self.idle_seconds
             seen = log.more()
