@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from service import jsontext
-from service.call import KEPT_HEADERS, Answer, Call
+from service.call import Answer, Call
 from service.database import Database
 from service.errors import TokenRefused
 from service.ids import bucket_of, new_id
@@ -74,7 +74,7 @@ class NaiveReceiver:
         self, connection: Any, call: Call, token: CallbackToken, report: Report, job: asyncpg.Record
     ) -> None:
         job_id, bucket, version = token.job_id, bucket_of(token.job_id), job["version"] + 1
-        headers = {n: v for n, v in call.headers.items() if n.startswith(KEPT_HEADERS)}
+        headers = dict(call.headers)
         output = jsontext.dumps(report.output)
         outputs = jsontext.dumps(self._provider.outputs(report.output))
         kept = (call.address, jsontext.dumps(headers), call.body)
