@@ -7,6 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from interleaving.fal import Fal
+from interleaving.tables import Snapshot
+
+Word = tuple[UUID, int, str]  # whose verdict a provider called with: job and attempt
 
 
 @dataclass(eq=False)
@@ -22,8 +25,12 @@ class Deed:
 
 
 def deeds(done: list[Deed], rows: list[dict[str, Any]]) -> Iterator[str]:
-    """What was answered is what is kept."""
+    """What was answered is what is kept, of the attempt that was meant."""
     kept = Counter(row["who"] for row in rows)
+    meant = {deed.who: deed.attempt for deed in done if deed.act not in ("cancel", "resync")}
+    for row in rows:
+        if row["attempt"] != meant.get(row["who"], row["attempt"]):
+            yield f"{row['act']} by {row['who']} of {meant[row['who']]} is of {row['attempt']}"
     for deed in done:
         count = kept.pop(deed.who, 0)
         least = int(deed.result == "done" and deed.act != "cancel")  # noted once, by the first
@@ -34,8 +41,23 @@ def deeds(done: list[Deed], rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"acts by nobody: {kept}"
 
 
-def payments(fal: Fal, events: list[dict[str, Any]]) -> Iterator[str]:
-    """No attempt is sent again after a POST that may have been taken, nor without its own move."""
+def words(heard: list[Word], tries: list[dict[str, Any]]) -> Iterator[str]:
+    """What a provider was answered that it was heard is kept: the first word, or what disagrees."""
+    kept = {(row["job_id"], row["number"]): (row["outcome"], row["disagreement"]) for row in tries}
+    for job_id, attempt, verdict in heard:
+        outcome, disagreement = kept[str(job_id), attempt]
+        if verdict != outcome and disagreement is None:
+            yield f"{verdict} of attempt {attempt} was heard, and kept is {outcome}"
+
+
+def payments(fal: Fal, snapshot: Snapshot) -> Iterator[str]:
+    """No attempt is sent again, nor waits to be, after a POST that may have been taken; none is
+    sent without its own move."""
+    events = snapshot["job_events"]
+    waiting = {(job["id"], job["attempt"]) for job in snapshot["jobs"] if job["state"] == "queued"}
+    for post in fal.posts:
+        if not post.settled and (str(post.about.job_id), post.about.attempt) in waiting:
+            yield f"attempt {post.about.attempt} waits to be sent, and may have been taken"
     doubtful = Counter(post.token for post in fal.posts if not post.settled)
     taken = Counter(render.token for render in fal.renders)
     begun = Counter(

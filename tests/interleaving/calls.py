@@ -26,7 +26,7 @@ class What(StrEnum):
     OTHER_ID = "other_id"  # a success of another request
 
 
-VERDICTS = {What.SUCCESS, What.FAILURE}
+VERDICTS = {What.SUCCESS: "completed", What.FAILURE: "failed"}
 
 
 def call_of(render: Render, what: What, address: str) -> Call:

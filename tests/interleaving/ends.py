@@ -30,7 +30,8 @@ async def ended(world: World, memory: Memory) -> None:
         await go_round(world, memory, "it is open for ever", still_open)
     await world.stage.pass_time(LATE_SECONDS)
     await go_round(world, memory, "it is asked after for ever", asked_after)
-    wrong = list(doubted(world, await world.look()))
+    snapshot = await world.look()
+    wrong = [*doubted(world, snapshot), *lost(world, snapshot)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -44,7 +45,7 @@ async def go_round(world: World, memory: Memory, fault: str, left: Left) -> None
         for submits, name in ((True, NAMES[0]), (False, NAMES[1])):
             await make_due(world.stage.control, submits=submits)
             process = world.stage.processes[name]
-            step = process.submitter.step if submits else process.sweeper().step
+            step = process.submitter.step if submits else process.sweeper.step
             world.goes_round(name, "at the end", step)
             await world.stage.run_free(*NAMES)
         if left is not canceling:
@@ -98,3 +99,11 @@ def doubted(world: World, snapshot: Snapshot) -> Iterator[str]:
         )
         if job["code"] == "submission_unconfirmed" and known:
             yield f"{world.name(job['id'])} is given up, and everybody knew that it was not taken"
+
+
+def lost(world: World, snapshot: Snapshot) -> Iterator[str]:
+    """What a provider answered to those who sent is kept, unless they were killed first."""
+    known = {row["provider_id"] for row in snapshot["attempts"]}
+    for render in world.stage.fal.renders:
+        if render.answered and render.id not in known and not world.killed:
+            yield f"{render.id} was accepted, and its id is lost"

@@ -28,14 +28,15 @@ class Post:
 
 @dataclass(eq=False)
 class Render:
-    """One submission that was taken. `told`: the verdicts that were answered when somebody asked;
-    `called`: one was said in a call, whether or not it arrived."""
+    """One submission that was taken. `answered`: its sender was told the id. `told`: the verdicts
+    that were answered when somebody asked; `called`: one was said in a call, arrived or not."""
 
     id: str
     token: str
     about: CallbackToken
     state: str = "queued"
     known: bool = True
+    answered: bool = False
     told: list[str] = field(default_factory=list)
     called: bool = False
 
@@ -96,7 +97,9 @@ class Fal:
         render = Render(f"r{len(self.renders) + 1}", token, about)
         self.renders.append(render)
         told = {"request_id": render.id, "status": "IN_QUEUE", "queue_position": 0}
-        return await self._said(who, what, how, (200, told))
+        status, said = await self._said(who, what, how, (200, told))
+        render.answered = status == 200
+        return status, said
 
     async def tell(self, who: str, method: str, number: str, word: str) -> Answer:
         """A question about a render (`word`: its status, else its result), or a PUT: its cancel.

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from interleaving import books, truths
 from interleaving.fal import Fal
-from interleaving.process import LEASE
 from interleaving.tables import Snapshot, of_job
 from interleaving.truths import Row
 from interleaving.world import World
@@ -21,7 +20,6 @@ class Memory:
     attempts: dict[Key, Row] = field(default_factory=dict)
     acted: set[str] = field(default_factory=set)
     closed: set[Key] = field(default_factory=set)
-    moved_at: dict[Key, float] = field(default_factory=dict)  # each version, by the story's clock
 
     def check(self, world: World, snapshot: Snapshot) -> None:
         """Raises AssertionError with everything that is wrong now."""
@@ -32,10 +30,10 @@ class Memory:
             found = truths.of_one(job, snapshot, world.subscriptions)
             wrong += [f"{world.name(job['id'])}: {problem}" for problem in found]
         wrong += books.deeds(world.deeds, snapshot["operator_actions"])
-        wrong += books.payments(world.stage.fal, snapshot["job_events"])
+        wrong += books.words(world.words, snapshot["attempts"])
+        wrong += books.payments(world.stage.fal, snapshot)
         wrong += self._kept(snapshot)
         wrong += self._replaced(world.stage.fal, snapshot)
-        wrong += self._doubted(world.stage.clock.now, snapshot)
         assert not wrong, "\n".join(wrong)
 
     def _kept(self, snapshot: Snapshot) -> Iterator[str]:
@@ -52,15 +50,6 @@ class Memory:
                 if name == "outcome" and _took_success(row, snapshot):
                     continue
                 yield f"the {name} of attempt {key} was {before[name]}, is {row[name]}"
-
-    def _doubted(self, now: float, snapshot: Snapshot) -> Iterator[str]:
-        """Nobody takes a job from its sender while its POST may be under way."""
-        for event in snapshot["job_events"]:
-            job_id, version = event["job_id"], event["version"]
-            at = self.moved_at.setdefault((job_id, version), now)
-            is_doubt = event["now"] == "unconfirmed" and "went away" in (event["message"] or "")
-            if is_doubt and at - self.moved_at[job_id, version - 1] < LEASE:
-                yield "it was taken from its sender, whose lease had not ended"
 
     def _replaced(self, fal: Fal, snapshot: Snapshot) -> Iterator[str]:
         """What was replaced without force has ended, by the provider's word, or never began."""

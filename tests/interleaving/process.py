@@ -1,6 +1,7 @@
 """One Callboard process, as `serve` would wire it, less the loops: the story says what goes on."""
 
 import asyncio
+import itertools
 from types import SimpleNamespace
 
 import app_client
@@ -19,7 +20,6 @@ from service.providers import Provider, fal
 from service.registration import Registration
 from service.submission import Timing
 from service.submit import Submitter
-from service.sweep import Sweeper
 from service.turns import Limits
 
 LEASE, UNCONFIRMED, GIVE_UP, DEADLINE = 60.0, 1200.0, 3600.0, 600.0
@@ -73,20 +73,18 @@ class Process:
             wake=asyncio.Event(),
             each=ONE_AT_A_TIME,
         )
-        self.receiver = app_client.receiver(self.db, self.providers)
-        self.placer = Placer(self.db, wake=asyncio.Event())
-        self.parts = app_client.parts(self.db, self.providers, self.asker)
-
-    def sweeper(self) -> Sweeper:
-        """A sweeper that has asked nobody yet."""
-        return sweeping.sweeper_of(
+        self.sweeper = sweeping.sweeper_of(
             self.db,
             self.providers,
             self.asker,
             limits=Limits(each=ONE_AT_A_TIME),
             lost=self.submitter.doubt,
+            clock=itertools.count().__next__,  # it may always ask
             **CLOCKS,
         )
+        self.receiver = app_client.receiver(self.db, self.providers)
+        self.placer = Placer(self.db, wake=asyncio.Event())
+        self.parts = app_client.parts(self.db, self.providers, self.asker)
 
     def cut_off(self, away: bool) -> None:
         """Whether it reaches the provider no more."""

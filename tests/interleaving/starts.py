@@ -3,44 +3,129 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from interleaving.gate import Reply
-from interleaving.process import DEADLINE
+from interleaving.acts import do
+from interleaving.calls import What
+from interleaving.gate import Place, Reply, Way
+from interleaving.process import DEADLINE, LEASE, Process
 from interleaving.stage import NAMES
 from interleaving.tables import make_due
+from interleaving.truths import Row
 from interleaving.world import World
+
+MOST_STEPS = 20  # until a job stands where it should
 
 
 class Start(StrEnum):
-    QUEUED = "queued"
+    """In the order in which they are made; from SENDING on somebody is in the middle of it."""
+
+    EXPIRED = "expired"
     SUBMITTED = "submitted"
     UNCONFIRMED = "unconfirmed"
-    EXPIRED = "expired"
     COMPLETED = "completed"
     FAILED = "failed"
+    REPLACED = "replaced"  # by force, and both are alive; the first has brought a success
+    SENDING = "sending"  # its POST is under way
+    DOUBTED = "doubted"  # the same, and the sender's lease has ended
+    OVERTAKEN = "overtaken"  # claimed by one whose lease has ended, and being sent by another
+    CROSSED = "crossed"  # refused for now, which is stored again while another sends it
+    QUEUED = "queued"
 
 
 async def begun(world: World, starts: Sequence[Start], *, hook: bool) -> None:
-    """A story's jobs; those that wait for their turn come last, so that they still do."""
+    """A story's jobs; at most one of them has somebody in the middle of it."""
     await world.begin()
-    ordered = sorted(starts, key=lambda start: (start is Start.QUEUED, start is not Start.EXPIRED))
-    for number, start in enumerate(ordered):
+    midst = False
+    for number, start in enumerate(sorted(starts, key=[*Start].index)):
         await world.make(hook=hook and number == 0)
-        if start is not Start.QUEUED:
-            await _brought(world, start)
+        if start is not Start.QUEUED and not midst:
+            midst = start in _MIDST
+            await (_MIDST[start](world) if midst else _brought(world, start))
 
 
 async def _brought(world: World, start: Start) -> None:
-    sends, asks = (world.stage.processes[name] for name in NAMES)
+    sends, asks = _processes(world)
     world.goes_round(sends.name, "submitting", sends.submitter.step)
     lost = start is Start.UNCONFIRMED
     await world.stage.run_free(*NAMES, reply=Reply.LOST if lost else Reply.GOOD)
-    if start in (Start.SUBMITTED, Start.UNCONFIRMED):
+    if start is Start.REPLACED:
+        await _replaced(world)
+    if start in (Start.SUBMITTED, Start.UNCONFIRMED, Start.REPLACED):
         return
     render, forgets = world.stage.fal.renders[-1], start is Start.EXPIRED
     render.state = {Start.COMPLETED: "succeeded", Start.FAILED: "failed"}.get(start, "queued")
     if forgets:
         await world.stage.pass_time(DEADLINE + 1)
-    while (await world.look())["jobs"][-1]["state"] in ("submitted", "running"):
+    for _ in range(MOST_STEPS):
+        if (await _last(world))["state"] not in ("submitted", "running"):
+            return
         await make_due(world.stage.control, submits=False)
-        world.goes_round(asks.name, "sweeping", asks.sweeper().step)
+        world.goes_round(asks.name, "sweeping", asks.sweeper.step)
         await world.stage.run_free(*NAMES, reply=Reply.REFUSED if forgets else Reply.GOOD)
+    raise AssertionError(f"it does not become {start}")
+
+
+async def _replaced(world: World) -> None:
+    sends, other = _processes(world)
+    first = world.stage.fal.renders[-1]
+    do(world, sends.name, "rerun", (await _last(world))["id"], 1, more=True)
+    await world.stage.run_free(*NAMES, reply=Reply.CUT)
+    world.start(other.name, "success", world.call, other.name, first, What.SUCCESS)
+    await _brought(world, Start.SUBMITTED)
+
+
+async def _sending(world: World) -> None:
+    await _up_to(world, _processes(world)[0], "POST")
+
+
+async def _doubted(world: World) -> None:
+    sends, other = _processes(world)
+    await _up_to(world, sends, "POST")
+    await world.stage.pass_time(LEASE + 1)
+    world.goes_round(other.name, "sweeping", other.sweeper.step)
+    await world.stage.run_free(other.name)
+
+
+async def _overtaken(world: World) -> None:
+    sends, other = _processes(world)
+    await _up_to(world, sends, "advance")
+    await world.stage.pass_time(LEASE + 1)
+    await _up_to(world, other, "POST")
+
+
+async def _crossed(world: World) -> None:
+    sends, other = _processes(world)
+    post = await _up_to(world, sends, "POST")
+    for place, way in ((post, Way.ON), (None, Way.LOST)):
+        world.stage.gate.let(place or world.stage.gate.of(sends.name)[-1], way, Reply.FULL)
+        await world.stage.run_free()
+    await make_due(world.stage.control, submits=True)
+    await _up_to(world, other, "POST")
+
+
+async def _up_to(world: World, process: Process, what: str) -> Place:
+    """Where a process stands that sends a job, and was let go on up to there."""
+    world.goes_round(process.name, "submitting", process.submitter.step)
+    for _ in range(MOST_STEPS):
+        await world.stage.run_free()
+        place = world.stage.gate.of(process.name)[-1]
+        if place.what.startswith(what):
+            return place
+        world.stage.gate.let(place, Way.ON, Reply.GOOD)
+    raise AssertionError(f"{process.name} does not come to its {what}")
+
+
+def _processes(world: World) -> tuple[Process, Process]:
+    first, second = (world.stage.processes[name] for name in NAMES)
+    return first, second
+
+
+async def _last(world: World) -> Row:
+    return (await world.look())["jobs"][-1]
+
+
+_MIDST = {
+    Start.SENDING: _sending,
+    Start.DOUBTED: _doubted,
+    Start.OVERTAKEN: _overtaken,
+    Start.CROSSED: _crossed,
+}

@@ -73,7 +73,7 @@ class Story(RuleBasedStateMachine):
         process = self.stage.processes[name]
         step = {
             "submitting": process.submitter.step,
-            "sweeping": process.sweeper().step,
+            "sweeping": process.sweeper.step,
             "placing": process.placer.step,
         }[what]
 

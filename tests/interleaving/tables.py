@@ -14,7 +14,8 @@ _SHOWN = {
     "attempts": "job_id, number, provider_id, outcome, outputs::text as outputs,"
     " disagreement->>'now' as disagreement, cancel_answer",
     "agenda": "job_id, task, due_at <= now() as is_due, lease_until is not null as is_leased",
-    "job_events": "job_id, version, now, was, attempt, source, detail->>'message' as message",
+    "job_events": "job_id, version, now, was, attempt, source, extract(epoch from at) as at,"
+    " detail->>'message' as message",
     "unplaced": "job_id, version",
     "feed": "place, job_id, version",
     "deliveries": "job_id, version, subscription_id",

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
+from interleaving.process import LEASE
 from interleaving.tables import Snapshot, of_job
 from service.job import ENDED, EVENT_TYPES, MOVES, STUCK_EVENT, State
 
@@ -25,6 +27,7 @@ def of_one(job: Row, snapshot: Snapshot, subscriptions: Mapping[str, list[str]])
     events = of_job(snapshot, "job_events", job["id"])
     tries = of_job(snapshot, "attempts", job["id"])
     yield from history(job, events)
+    yield from doubts(events)
     yield from ends(events)
     yield from agenda(job, of_job(snapshot, "agenda", job["id"]))
     yield from news(job, snapshot, subscriptions)
@@ -43,11 +46,22 @@ def history(job: Row, events: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"version {number} comes from nothing"
         elif event["was"] != was or State(event["now"]) not in MOVES[State(event["was"])]:
             yield f"version {number} moves from {event['was']} to {event['now']} after {was}"
+        elif event["source"] == "api" and event["was"] != "queued":
+            yield f"version {number} ends what may be under way, by nobody's word"
         was = event["now"]
     last = events[-1]
     for name, told in (("state", "now"), ("version", "version"), ("attempt", "attempt")):
         if job[name] != last[told]:
             yield f"its {name} is {job[name]}, and its history says {last[told]}"
+
+
+def doubts(events: list[dict[str, Any]]) -> Iterator[str]:
+    """Nobody takes a job from its sender while its POST may be under way."""
+    for before, event in pairwise(events):
+        if (event["was"], event["now"]) == ("submitting", "unconfirmed"):
+            was_gone = "went away" in event["message"]
+            if was_gone and event["at"] - before["at"] < LEASE:
+                yield "it was taken from its sender, whose lease had not ended"
 
 
 def ends(events: list[dict[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from uuid import UUID
 import scene
 
 from interleaving import tables
-from interleaving.books import Deed
+from interleaving.books import Deed, Word
 from interleaving.calls import VERDICTS, What, call_of
 from interleaving.fal import Render
 from interleaving.process import DEADLINE
@@ -49,6 +49,7 @@ class World:
         """A new story: nothing has happened yet."""
         self.story.clear()
         self.deeds: list[Deed] = []
+        self.words: list[Word] = []
         self.faults: list[str] = []
         self.rounds: dict[tuple[str, str], asyncio.Task[None]] = {}
         self.killed = False
@@ -114,6 +115,8 @@ class World:
         render.called |= what in VERDICTS
         call = call_of(render, what, f"192.0.2.{next(self._numbers)}")
         answer = await self.stage.processes[name].receiver.receive(call)
+        if answer.status == 200 and (verdict := VERDICTS.get(what)):
+            self.words.append((render.about.job_id, render.about.attempt, verdict))
         if what is What.FORGED and answer.status == 200:
             self.faults.append("a forged call was taken")
         self.story.append(f"  {name} answers {what} of {render.id}: {answer.status} {answer.word}")
