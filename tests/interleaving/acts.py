@@ -14,16 +14,18 @@ Act = tuple[str, str, int]
 
 
 def possible(snapshot: Snapshot) -> Iterator[Act]:
-    """The acts that somebody who has just looked may try: which, at what job, on what attempt."""
+    """The acts that somebody who has looked may try: which, at what job, on what attempt; one who
+    looked before the current one was made means the one before."""
     for job in snapshot["jobs"]:
         state, current = job["state"], job["attempt"]
         if state not in ENDED:
             yield "cancel", job["id"], current
-        if state not in ("queued", "submitting"):
-            yield "rerun", job["id"], current
-        if state == "unconfirmed":
-            yield "accepted", job["id"], current
-            yield "not_accepted", job["id"], current
+        for meant in {current, max(1, current - 1)}:
+            if state not in ("queued", "submitting"):
+                yield "rerun", job["id"], meant
+            if state == "unconfirmed":
+                yield "accepted", job["id"], meant
+                yield "not_accepted", job["id"], meant
         tries = of_job(snapshot, "attempts", job["id"])
         if any(row["provider_id"] for row in tries):
             yield "resync", job["id"], current

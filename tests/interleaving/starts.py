@@ -24,7 +24,7 @@ class Start(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     REPLACED = "replaced"  # by force, and both are alive; the first has brought a success
-    SENDING = "sending"  # its POST is under way
+    SENDING = "sending"  # its POST is under way, and the other has looked after what is due
     DOUBTED = "doubted"  # the same, and the sender's lease has ended
     OVERTAKEN = "overtaken"  # claimed by one whose lease has ended, and being sent by another
     CROSSED = "crossed"  # refused for now, which is stored again while another sends it
@@ -73,16 +73,17 @@ async def _replaced(world: World) -> None:
     await _brought(world, Start.SUBMITTED)
 
 
-async def _sending(world: World) -> None:
-    await _up_to(world, _processes(world)[0], "POST")
+async def _sending(world: World, *, seconds: float = 0.0) -> None:
+    sends, other = _processes(world)
+    await _up_to(world, sends, "POST")
+    await world.stage.pass_time(seconds)
+    await make_due(world.stage.control, submits=False)
+    world.goes_round(other.name, "sweeping", other.sweeper.step)
+    await world.stage.run_free(other.name)
 
 
 async def _doubted(world: World) -> None:
-    sends, other = _processes(world)
-    await _up_to(world, sends, "POST")
-    await world.stage.pass_time(LEASE + 1)
-    world.goes_round(other.name, "sweeping", other.sweeper.step)
-    await world.stage.run_free(other.name)
+    await _sending(world, seconds=LEASE + 1)
 
 
 async def _overtaken(world: World) -> None:
