@@ -56,7 +56,7 @@ def payments(fal: Fal, snapshot: Snapshot) -> Iterator[str]:
     events = snapshot["job_events"]
     waiting = {(job["id"], job["attempt"]) for job in snapshot["jobs"] if job["state"] == "queued"}
     for post in fal.posts:
-        if not post.settled and (str(post.about.job_id), post.about.attempt) in waiting:
+        if not post.settled and post.key in waiting:
             yield f"attempt {post.about.attempt} waits to be sent, and may have been taken"
     doubtful = Counter(post.token for post in fal.posts if not post.settled)
     taken = Counter(render.token for render in fal.renders)
@@ -65,7 +65,7 @@ def payments(fal: Fal, snapshot: Snapshot) -> Iterator[str]:
         for event in events
         if event["now"] == "submitting" and event["was"] is not None
     )
-    sent = Counter((str(post.about.job_id), post.about.attempt) for post in fal.posts)
+    sent = Counter(post.key for post in fal.posts)
     if max((*doubtful.values(), *taken.values(), 0)) > 1:
         yield f"paid twice, or nearly: {doubtful} {taken}"
     if sent - begun:

@@ -92,18 +92,17 @@ def asked_after(world: World, snapshot: Snapshot) -> Iterator[Row]:
 def doubted(world: World, snapshot: Snapshot) -> Iterator[str]:
     """What was provably not taken is not given up as if it might have been."""
     for job in snapshot["jobs"]:
-        known = not world.killed and all(
-            post.settled
-            for post in world.stage.fal.posts
-            if (str(post.about.job_id), post.about.attempt) == (job["id"], job["attempt"])
-        )
-        if job["code"] == "submission_unconfirmed" and known:
+        key = (job["id"], job["attempt"])
+        known = all(post.settled for post in world.stage.fal.posts if post.key == key)
+        if job["code"] == "submission_unconfirmed" and known and key not in world.orphans:
             yield f"{world.name(job['id'])} is given up, and everybody knew that it was not taken"
 
 
 def lost(world: World, snapshot: Snapshot) -> Iterator[str]:
-    """What a provider answered to those who sent is kept, unless they were killed first."""
-    known = {row["provider_id"] for row in snapshot["attempts"]}
-    for render in world.stage.fal.renders:
-        if render.answered and render.id not in known and not world.killed:
-            yield f"{render.id} was accepted, and its id is lost"
+    """What a provider answered to its sender is kept, unless that one was killed."""
+    unnamed = {
+        (row["job_id"], row["number"]) for row in snapshot["attempts"] if not row["provider_id"]
+    }
+    for post in world.stage.fal.posts:
+        if post.answered and post.key in unnamed - world.orphans:
+            yield f"attempt {post.about.attempt} was accepted, and its id is lost"

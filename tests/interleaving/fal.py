@@ -19,24 +19,30 @@ Answer = tuple[int, Any]
 @dataclass(eq=False)
 class Post:
     """One submission that arrived, by its token. `settled`: whoever sent it knows that it was not
-    taken, and may send it again."""
+    taken, and may send it again; `answered`: that it was, and as what."""
 
+    who: str
     token: str
     about: CallbackToken
     settled: bool = False
+    answered: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Its job's id and attempt."""
+        return str(self.about.job_id), self.about.attempt
 
 
 @dataclass(eq=False)
 class Render:
-    """One submission that was taken. `answered`: its sender was told the id. `told`: the verdicts
-    that were answered when somebody asked; `called`: one was said in a call, arrived or not."""
+    """One submission that was taken. `told`: the verdicts that were answered when somebody asked;
+    `called`: one was said in a call, whether or not it arrived."""
 
     id: str
     token: str
     about: CallbackToken
     state: str = "queued"
     known: bool = True
-    answered: bool = False
     told: list[str] = field(default_factory=list)
     called: bool = False
 
@@ -82,7 +88,7 @@ class Fal:
     async def take(self, who: str, token: str) -> Answer:
         """A submission. Raises ConnectionError where the caller gets no answer."""
         about = TOKENS.read(token, provider="fal", now=time.time())
-        post = Post(token, about)
+        post = Post(who, token, about)
         self.posts.append(post)
         what = f"POST of {self.names.get(about.job_id, '?')}#{about.attempt}"
         how = await self.gate.request(who, what)
@@ -98,7 +104,7 @@ class Fal:
         self.renders.append(render)
         told = {"request_id": render.id, "status": "IN_QUEUE", "queue_position": 0}
         status, said = await self._said(who, what, how, (200, told))
-        render.answered = status == 200
+        post.answered = status == 200
         return status, said
 
     async def tell(self, who: str, method: str, number: str, word: str) -> Answer:

@@ -52,7 +52,7 @@ class World:
         self.words: list[Word] = []
         self.faults: list[str] = []
         self.rounds: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self.killed = False
+        self.orphans: set[tuple[str, int]] = set()  # attempts whose sender may have been killed
         self.complaints.said.clear()
         self._numbers = itertools.count(1)
         db = self.stage.control
@@ -123,8 +123,13 @@ class World:
 
     async def kill(self, name: str) -> None:
         """A process is gone, in the middle of what it was doing; a new one is there."""
-        self.killed = True
         self.stage.counts["kills"] += 1
+        self.orphans |= {
+            (job["id"], job["attempt"])
+            for job in (await tables.look(self.stage.control))["jobs"]
+            if job["state"] in ("queued", "submitting", "unconfirmed")
+        }
+        self.orphans |= {post.key for post in self.stage.fal.posts if post.who == name}
         await self.stage.replace(name)
 
     async def look(self) -> Snapshot:
