@@ -27,6 +27,7 @@ class Start(StrEnum):
     SENDING = "sending"  # its POST is under way, and the other has looked after what is due
     DOUBTED = "doubted"  # the same, and the sender's lease has ended
     OVERTAKEN = "overtaken"  # claimed by one whose lease has ended, and being sent by another
+    ANSWERED = "answered"  # accepted, and its sender cut off as it stored that
     CROSSED = "crossed"  # refused for now, which is stored again while another sends it
     QUEUED = "queued"
 
@@ -93,26 +94,36 @@ async def _overtaken(world: World) -> None:
     await _up_to(world, other, "POST")
 
 
+async def _answered(world: World, reply: Reply = Reply.GOOD, way: Way = Way.CUT) -> None:
+    sends, _ = _processes(world)
+    place = await _up_to(world, sends, "POST")
+    for _ in range(2):
+        world.stage.gate.let(place, way, reply)
+        place = await _stands(world, sends)
+
+
 async def _crossed(world: World) -> None:
-    sends, other = _processes(world)
-    post = await _up_to(world, sends, "POST")
-    for place, way in ((post, Way.ON), (None, Way.LOST)):
-        world.stage.gate.let(place or world.stage.gate.of(sends.name)[-1], way, Reply.FULL)
-        await world.stage.run_free()
+    await _answered(world, Reply.FULL, Way.LOST)
     await make_due(world.stage.control, submits=True)
-    await _up_to(world, other, "POST")
+    await _up_to(world, _processes(world)[1], "POST")
 
 
 async def _up_to(world: World, process: Process, what: str) -> Place:
     """Where a process stands that sends a job, and was let go on up to there."""
     world.goes_round(process.name, "submitting", process.submitter.step)
     for _ in range(MOST_STEPS):
-        await world.stage.run_free()
-        place = world.stage.gate.of(process.name)[-1]
+        place = await _stands(world, process)
         if place.what.startswith(what):
             return place
         world.stage.gate.let(place, Way.ON, Reply.GOOD)
     raise AssertionError(f"{process.name} does not come to its {what}")
+
+
+async def _stands(world: World, process: Process) -> Place:
+    await world.stage.run_free()
+    places = world.stage.gate.of(process.name)
+    assert places, f"{process.name} has left undone what it was about"
+    return places[-1]
 
 
 def _processes(world: World) -> tuple[Process, Process]:
@@ -128,5 +139,6 @@ _MIDST = {
     Start.SENDING: _sending,
     Start.DOUBTED: _doubted,
     Start.OVERTAKEN: _overtaken,
+    Start.ANSWERED: _answered,
     Start.CROSSED: _crossed,
 }

@@ -124,12 +124,12 @@ class World:
     async def kill(self, name: str) -> None:
         """A process is gone, in the middle of what it was doing; a new one is there."""
         self.stage.counts["kills"] += 1
-        self.orphans |= {
-            (job["id"], job["attempt"])
-            for job in (await tables.look(self.stage.control))["jobs"]
-            if job["state"] in ("queued", "submitting", "unconfirmed")
-        }
-        self.orphans |= {post.key for post in self.stage.fal.posts if post.who == name}
+        posts = self.stage.fal.posts
+        elsewhere = {post.key for post in posts if post.who != name and not post.settled}
+        self.orphans |= {post.key for post in posts if post.who == name}
+        for job in (await tables.look(self.stage.control))["jobs"]:
+            if job["state"] in ("queued", "submitting", "unconfirmed"):
+                self.orphans |= {(job["id"], job["attempt"])} - elsewhere
         await self.stage.replace(name)
 
     async def look(self) -> Snapshot:
