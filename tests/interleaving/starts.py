@@ -25,7 +25,7 @@ class Start(StrEnum):
     FAILED = "failed"
     REPLACED = "replaced"  # by force, and both are alive; the first has brought a success
     SENDING = "sending"  # its POST is under way, and the other has looked after what is due
-    DOUBTED = "doubted"  # the same, and the sender's lease has ended
+    DOUBTED = "doubted"  # the same, after its sender's lease; then it is refused for now
     OVERTAKEN = "overtaken"  # claimed by one whose lease has ended, and being sent by another
     ANSWERED = "answered"  # accepted, and its sender cut off as it stored that
     CROSSED = "crossed"  # refused for now, which is stored again while another sends it
@@ -85,6 +85,9 @@ async def _sending(world: World, *, seconds: float = 0.0) -> None:
 
 async def _doubted(world: World) -> None:
     await _sending(world, seconds=LEASE + 1)
+    post = await _stands(world, _processes(world)[0])
+    world.stage.gate.let(post, Way.ON, Reply.FULL)
+    await world.stage.run_free()
 
 
 async def _overtaken(world: World) -> None:
