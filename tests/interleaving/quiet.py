@@ -1,15 +1,15 @@
 """When a step is over: once everybody who is at work waits at the gate, or in the database for one
 whose transaction the story holds open."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interleaving.clockwork import Loop
+from interleaving.clockwork import LONG_SECONDS, Loop
 from interleaving.gate import Gate, Reply, Way
 from interleaving.line import Line, Turn
 from service.database import Database
 
-LOOKS = 300
 BLOCKED = """
 select bool_and(cardinality(pg_blocking_pids(pid)) > 0) from unnest($1::integer[]) as pid
 """
@@ -44,8 +44,8 @@ class Quiet:
 
     async def come(self, db: Database) -> None:
         """Returns once nothing happens any more by itself; asks `db` who waits for whom."""
-        blocked = False
-        for _ in range(LOOKS):
+        blocked, until = False, time.monotonic() + LONG_SECONDS
+        while time.monotonic() < until:
             quiet = await self.loop.idle.idle(regardless=blocked)
             if quiet and not blocked and self._explained():
                 return
