@@ -37,6 +37,13 @@ async def test_events_get_places_once_and_a_jobs_by_version(db: Database) -> Non
         last[job] = version
 
 
+async def test_a_jobs_events_keep_their_order_though_the_clock_was_put_back(db: Database) -> None:
+    await make_job(db, await make_app(db), State.COMPLETED)
+    await db.pool.execute("update unplaced set at = at - interval '1 hour' where version = 4")
+    await Placer(db, wake=asyncio.Event()).step()
+    assert [version for _, _, version in await feed(db)] == [3, 4]
+
+
 async def test_what_commits_late_comes_later_and_is_not_skipped(db: Database) -> None:
     app = await make_app(db)
     slow, quick = [await make_job(db, app, State.SUBMITTED) for _ in range(2)]
