@@ -31,7 +31,12 @@ def deeds(done: list[Deed], rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if row["attempt"] != meant.get(row["who"], row["attempt"]):
             yield f"{row['act']} by {row['who']} of {meant[row['who']]} is of {row['attempt']}"
+    canceled = {(row["job_id"], row["attempt"]) for row in rows if row["act"] == "cancel"}
     for deed in done:
+        if (deed.act, deed.result) == ("cancel", "done") and not any(
+            job == str(deed.job_id) and attempt >= deed.attempt for job, attempt in canceled
+        ):
+            yield f"the cancel of attempt {deed.attempt} by {deed.who} is kept nowhere"
         count = kept.pop(deed.who, 0)
         least = int(deed.result == "done" and deed.act != "cancel")  # noted once, by the first
         refused = deed.result not in (None, "done") and deed.act != "resync"
