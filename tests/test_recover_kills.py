@@ -14,6 +14,13 @@ from service.database import Database
 from service.recover import Recovering
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=400)
+# Somebody else is just writing what a line of the second page is to make: its key is taken until
+# that is undone.
+HELD = """
+insert into deliveries (job_id, id, app_id, version, subscription_id, state, next_at, created_at)
+select job_id, delivery_id(event_id, $1), app_id, version, $1, 'failed', now(), now()
+from feed where place = 1500
+"""
 
 
 @pytest.mark.slow
@@ -26,11 +33,11 @@ async def test_a_process_that_is_killed_in_the_middle_leaves_the_rest_to_the_nex
     await db.pool.execute("update subscriptions set enabled = false")
     recovering = Recovering(db, wake=asyncio.Event())
     assert await recovering.ask(None, wanted, since=LONG_AGO, who="key_x") == 2500
-    # Somebody else has the job of a line of the second page: the process gets no further.
-    held = "select from jobs where id = (select job_id from feed where place = 1500) for update"
     env = environment(DATABASE_URL=dsn, CALLBOARD_SECRETS=",".join(SECRETS), CALLBOARD_PORT="0")
-    async with db.pool.acquire() as other, other.transaction():
-        await other.execute(held)
+    async with db.pool.acquire() as other:
+        under_way = other.transaction()
+        await under_way.start()
+        await other.execute(HELD, wanted)
         async with running("serve", "--role", "worker", env=env, cwd=str(tmp_path)) as process:
             async with asyncio.timeout(30):
                 while not await db.pool.fetchval(  # noqa: ASYNC110  it is in Postgres
@@ -44,6 +51,7 @@ async def test_a_process_that_is_killed_in_the_middle_leaves_the_rest_to_the_nex
         await db.pool.execute(
             "select pg_terminate_backend(pid) from pg_locks where not granted and pid is not null"
         )
+        await under_way.rollback()
     async with running("serve", "--role", "worker", env=env, cwd=str(tmp_path)) as process:
         async with asyncio.timeout(30):
             while await db.pool.fetchval(  # noqa: ASYNC110  it is in Postgres
