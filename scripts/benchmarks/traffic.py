@@ -48,11 +48,13 @@ class Connection(asyncio.Protocol):
 
 class Traffic:
     """Sends `count` requests and counts what comes back: status and body together in `seen`,
-    latencies in seconds in `took`."""
+    latencies in seconds in `took`. `measured_from` is when the first `lead` were answered."""
 
-    def __init__(self, requests: Iterator[bytes], count: int) -> None:
+    def __init__(self, requests: Iterator[bytes], count: int, lead: int) -> None:
         self._requests = requests
         self._count = count
+        self._lead = lead
+        self.measured_from = time.perf_counter()
         self._free: list[Connection] | None = None
         self._due: deque[tuple[bytes, float]] = deque()
         self.took: list[float] = []
@@ -63,6 +65,8 @@ class Traffic:
         """An answer has come, and the connection is free for the next request."""
         self.took.append(took)
         self.seen[answer] += 1
+        if len(self.took) == self._lead:
+            self.measured_from = time.perf_counter()
         if len(self.took) == self._count:
             self.done.set_result(None)
         elif self._free is None:

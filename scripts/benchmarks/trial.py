@@ -55,7 +55,7 @@ def _run(variant: str, result: Result, count: int, used: float, polls: int = 0) 
     if result.answers != {ACCEPTED: count}:
         raise RuntimeError(f"{variant} answered {result.answers}, not {count} times accepted")
     return Run(
-        per_second=count / result.seconds,
+        per_second=result.measured / result.seconds,
         p50_ms=result.p50 * 1000,
         p99_ms=result.p99 * 1000,
         server_us=used / count * 1e6,
