@@ -37,9 +37,10 @@ class Load:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """`answers` counts status and body together; latencies in seconds, each from the moment at
-    which the request was to be sent. What `answers` counts has the lead in it; `seconds`, in which
-    `measured` were answered, and the latencies do not."""
+    which the request was to be sent. What `answers` counts, and the seconds that it `lasted`, have
+    the lead in them; `seconds`, in which `measured` were answered, and the latencies do not."""
 
+    lasted: float
     seconds: float
     measured: int
     p50: float
@@ -58,6 +59,7 @@ async def drive(load: Load) -> Result:
             lambda: Connection(traffic.answered), "127.0.0.1", load.port
         )
         connections.append(connection)
+    began = time.perf_counter()
     if load.per_second is None:
         for connection in connections:
             traffic.send_next(connection)
@@ -67,12 +69,13 @@ async def drive(load: Load) -> Result:
     ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for end in ended:
         end.result()  # raises where a connection was lost
-    return _result(traffic, time.perf_counter(), lead)
+    return _result(traffic, began, time.perf_counter(), lead)
 
 
-def _result(traffic: Traffic, ended: float, lead: int) -> Result:
+def _result(traffic: Traffic, began: float, ended: float, lead: int) -> Result:
     took = sorted(traffic.took[lead:])
     return Result(
+        lasted=ended - began,
         seconds=ended - traffic.measured_from,
         measured=len(took),
         p50=took[len(took) // 2],

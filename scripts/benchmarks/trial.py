@@ -42,7 +42,7 @@ async def trickle(
         await stagger(stage.db, polled, polls_per_second)
         await stage.sweep(on=True)
     result = await stage.load(variant, connections, count, requests[:count], per_second=per_second)
-    polls = await polls_in(stage.db, result.seconds)
+    polls = await polls_in(stage.db, result.lasted)
     run = _run(variant, result, count, await stage.server_seconds() - before, polls)
     if polls_per_second:
         await all_polled(stage.db, polled)
@@ -59,5 +59,5 @@ def _run(variant: str, result: Result, count: int, used: float, polls: int = 0) 
         p50_ms=result.p50 * 1000,
         p99_ms=result.p99 * 1000,
         server_us=used / count * 1e6,
-        polls_per_second=polls / result.seconds,
+        polls_per_second=polls / result.lasted,
     )
