@@ -7,18 +7,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from service.connections import CONNECT_SECONDS, Connections
 from service.errors import DatabaseAway, DatabaseNewer, StatementRefused
 
 Row = Mapping[str, Any]
 COMMAND_SECONDS = 30.0
-CONNECT_SECONDS = 10.0
 MIGRATION_LOCK = 0x43414C4C  # "CALL", for pg_advisory_xact_lock
 
 # What asyncpg raises when the server, the connection or the answer is gone. After one of these
@@ -75,6 +75,10 @@ class Database:
 
     pool: asyncpg.Pool
     queries: Mapping[str, str]
+    _connections: Connections = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_connections", Connections(self.pool))
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 16) -> Self:
@@ -101,7 +105,7 @@ class Database:
         """Waits for what is under way, ten seconds at most."""
         try:
             async with asyncio.timeout(10.0):
-                await self.pool.close()
+                await self._connections.close()
         except TimeoutError:
             self.pool.terminate()
 
@@ -144,13 +148,15 @@ class Database:
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
         """One of the pool. Whatever keeps us from getting one, the server is not there for us."""
         try:
-            connection = await self.pool.acquire(timeout=CONNECT_SECONDS)
+            connection = await self._connections.take()
         except (*AWAY, asyncpg.PostgresError) as fault:
             raise DatabaseAway(f"no connection: {type(fault).__name__}") from fault
         try:
             yield connection
-        finally:
-            await self.pool.release(connection)
+        except BaseException:
+            await self._connections.leave(connection)
+            raise
+        await self._connections.put_back(connection)
 
     async def row(self, name: str, *values: Any) -> Row | None:
         """Runs the query `name` and returns its first row, or None."""

@@ -13,7 +13,7 @@ import pytest
 # a folder stands for its __init__. Any other service/*.py is a verb.
 LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
-    (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
+    (1, "providers catalog catalog/* connections database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault alarm bound"),
     (1, "call checks echo endpoint event_stream faults findings places sockets webhook"),
     (2, "store store/* providers/* providers/*/* diagnosis inbox"),

@@ -8,7 +8,7 @@ import asyncpg
 import filled
 import pytest
 from own_database import own_database
-from plan_nodes import QUERIES, explained, walked_by_index, walked_through
+from plan_nodes import QUERIES, explained, nodes, walked_by_index, walked_through
 
 from service.database import Database, migrate
 
@@ -76,3 +76,13 @@ async def test_it_does_so_too_where_the_tables_were_last_seen_small(
     young: asyncpg.Connection, name: str
 ) -> None:
     assert read_whole(await of(young, name)) == set()
+
+
+async def test_what_is_staged_is_never_looked_for_among_all_that_waits(
+    fresh: asyncpg.Connection, young: asyncpg.Connection
+) -> None:
+    for connection in (fresh, young):
+        plan = await of(connection, "claim_staged")
+        ways = {node.get("Index Name", "") for node in nodes(plan)}
+        assert "deliveries_due" not in ways
+        assert "deliveries_pkey" in ways

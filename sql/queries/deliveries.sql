@@ -74,29 +74,26 @@ from claimed cross join lateral (
 -- Leases what has just been staged for the jobs $1, by key, for whoever staged it: up to $2 to
 -- endpoints that are open, do not fail and have room of $4, less what is taken ($5, $6). What it
 -- leaves is for `claim_deliveries`.
-with clock as materialized ( -- a lease that a crash forgets is only a try made again
-    select now() as at from set_config('synchronous_commit', 'off', true)
-),
-due as materialized (
+with due as materialized (
     select job_id, id, row_number() over (partition by endpoint order by id)
                + coalesce((select places from unnest($5::uuid[], $6::integer[])
                            as taken (endpoint, places) where taken.endpoint = found.endpoint), 0)
                <= $4::integer as fits
     from (
         select job_id, id, endpoint from deliveries
-        where job_id = any ($1::uuid[]) and state = 'pending' and tries = 0
-          and next_at <= (select at from clock)
+        where job_id = any ($1::uuid[]) and tries = 0 and next_at <= now()
+          and state not in ('succeeded', 'failed') -- 'pending' has an index, of all that wait
           and not exists (select from failing_endpoints
                           where failing_endpoints.endpoint = deliveries.endpoint)
           and coalesce((select enabled from subscriptions where id = subscription_id), true)
         limit $2 for update skip locked
     ) as found
 ),
-claimed as (
+claimed as ( -- a lease that a crash forgets is only a try made again
     update deliveries set lease = lease + 1,
-        next_at = clock.at + make_interval(secs => $3::double precision),
-        lease_until = clock.at + make_interval(secs => $3::double precision)
-    from clock
+        next_at = now() + make_interval(secs => $3::double precision),
+        lease_until = now() + make_interval(secs => $3::double precision)
+    from set_config('synchronous_commit', 'off', true)
     where deliveries.job_id = any (array(select job_id from due where fits))
       and deliveries.id = any (array(select id from due where fits))
     returning deliveries.job_id, deliveries.id, deliveries.tries, deliveries.past_tries,
