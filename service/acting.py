@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from service import http
 from service.catalog import Catalog
 from service.database import Database
 from service.inquiry import Inquiry, request_seconds
 from service.news import News
 from service.operating import Parts
 from service.pace import Pace
+from service.pooled import Asker
 from service.providers import Provider
 from service.settings import Settings
 from service.vault import Vault
@@ -20,7 +20,7 @@ def acting(
     db: Database,
     configured: Mapping[str, Provider],
     catalog: Catalog,
-    asker: http.Asker,
+    asker: Asker,
     vault: Vault,
     wakes: Wakes,
 ) -> Parts:
@@ -37,7 +37,7 @@ def acting(
     )
 
 
-def inquiry(settings: Settings, asker: http.Asker, vault: Vault, wakes: Wakes) -> Inquiry:
+def inquiry(settings: Settings, asker: Asker, vault: Vault, wakes: Wakes) -> Inquiry:
     """What asks providers, each request within a part of the lease."""
     total = request_seconds(settings.callboard_lease_seconds)
     return Inquiry(asker, vault, total=total, tally=wakes.tally)

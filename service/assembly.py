@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service import http, providers
+from service import providers
 from service import settings as environment
 from service.acting import acting, inquiry
 from service.catalog import Catalog
@@ -22,9 +22,11 @@ from service.health import Health
 from service.inbox import Inbox
 from service.loop import Worker, every
 from service.metrics import Metrics
+from service.moves import Moves
 from service.opening import opened_database, patiently
 from service.pace import Pace
 from service.place import Placer
+from service.pooled import Asker, Deliverer
 from service.probe import Probe
 from service.providers import Provider
 from service.receive import Receiver
@@ -126,19 +128,19 @@ async def built(settings: Settings, stop: asyncio.Event | None = None) -> AsyncI
         stack.push_async_callback(db.close)
         await patiently(lambda: renew_secrets(db, at_rest, secrets), START_PATIENCE_SECONDS, stop)
         tail = Tail(db, most=allow_many() * 3 // 4)
-        asker, client = http.Asker(), http.Deliverer(guard)
+        asker, client = Asker(), Deliverer(guard)
         for part in (asker, client, tail):
             stack.push_async_callback(part.aclose)
         wakes, tokens, catalog = Wakes(), Tokens(secrets), Catalog.load()
         vault, echo = Vault(at_rest, catalog.secret_fields()), Echo(secrets)
         await patiently(lambda: health.try_all(db), START_PATIENCE_SECONDS, stop)
-        keys = signing_keys(configured)
+        keys, moves = signing_keys(configured), Moves(db, wakes.moved)
         inbox = Inbox(db, configured, keys, wakes.moved, vault)
         waiting = Waiting(db, inbox, wake=asyncio.Event())
         submitter, sweeper = _senders(
-            settings, db, configured, catalog, tokens, asker, wakes, vault, waiting
+            settings, db, configured, catalog, tokens, asker, wakes, vault, waiting, moves
         )
-        receiver = Receiver(db, configured, tokens, keys, wakes.moved, vault, echo)
+        receiver = Receiver(db, configured, tokens, keys, moves, vault, echo)
         probe = Probe(settings.callboard_public_url, configured, echo)
         state = _state(settings, db, at_rest, guard, client, wakes)
         state["creator"] = _creator(settings, db, configured, catalog, guard, vault)
@@ -169,7 +171,7 @@ def _placer(db: Database, wakes: Wakes) -> Placer:
     return Placer(db, wake=wakes.place, apart=apart, unread=unread)
 
 
-def _delivering(db: Database, at_rest: AtRest, client: http.Deliverer, wakes: Wakes) -> Delivering:
+def _delivering(db: Database, at_rest: AtRest, client: Deliverer, wakes: Wakes) -> Delivering:
     return Delivering(
         db, at_rest, client, wake=wakes.deliver, staged=wakes.staged, tally=wakes.tally
     )
@@ -198,7 +200,7 @@ def _state(
     db: Database,
     at_rest: AtRest,
     guard: Guard,
-    client: http.Deliverer,
+    client: Deliverer,
     wakes: Wakes,
 ) -> dict[str, Any]:
     """What requests work with, for the most part."""
@@ -220,10 +222,11 @@ def _senders(
     configured: dict[str, Provider],
     catalog: Catalog,
     tokens: Tokens,
-    asker: http.Asker,
+    asker: Asker,
     wakes: Wakes,
     vault: Vault,
     waiting: Waiting,
+    moves: Moves,
 ) -> tuple[Submitter, Sweeper]:
     pace = Pace(catalog=catalog, first=settings.callboard_poll_seconds)
     seen = Health(db, wakes.tally)
@@ -255,7 +258,7 @@ def _senders(
         seen,
         Turns(db, seen, limits, lease=patience.lease, wake=wakes.ask),
         patience=patience,
-        moved=wakes.moved,
+        moves=moves,
         lost=submitter.doubt,
         wake=wakes.ask,
     )

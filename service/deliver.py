@@ -12,9 +12,9 @@ from service import document, ids, jsontext
 from service.database import Database
 from service.encryption import AtRest
 from service.gather import Gather
-from service.http import Delivered, Deliverer
 from service.loop import jittered, until_stored
 from service.places import Places
+from service.pooled import Delivered, Deliverer
 from service.store import deliveries
 from service.store.deliveries import Delivery, Finished
 from service.tally import Tally

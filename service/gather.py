@@ -51,10 +51,10 @@ class Gather(Generic[Item, Answer]):
         """How many items wait for a batch."""
         return len(self._queue)
 
-    def put(self, item: Item) -> asyncio.Future[Answer]:
-        """The answer to `item`, to be awaited: it may be what the work raised for it. Raises
-        Full."""
-        if len(self._queue) >= self._limit:
+    def put(self, item: Item, *, anyway: bool = False) -> asyncio.Future[Answer]:
+        """The answer to `item`, to be awaited: it may be what the work raised for it. Raises Full,
+        unless it waits `anyway`."""
+        if len(self._queue) >= self._limit and not anyway:
             raise Full
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append((item, answer))

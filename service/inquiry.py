@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from service.errors import CallboardError
-from service.http import Asker
+from service.pooled import Asker
 from service.providers import Attempt, CancelAnswer, Provider, Reply, Report, Request
 from service.tally import Tally
 from service.vault import Vault

@@ -7,7 +7,7 @@ statement that writes it.
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
@@ -30,16 +30,16 @@ from service.gather import Full, Gather
 from service.ids import bucket_of, new_id
 from service.inbox import Inbox, waiting
 from service.job import OPEN
+from service.moves import MOST_WAITING, Moves
 from service.providers import Provider, Report, Signed, Trust
 from service.signature import Freshness, Keys, verify_many
 from service.store import jobs
-from service.store.advance import InboundCall, Move, Outcome, advance, reported
+from service.store.advance import InboundCall, Move, Outcome, reported
 from service.tokens import CallbackToken, Tokens
 from service.vault import NO_SECRETS, Vault
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 5_000
 NEXT_LOOK_SECONDS = 60.0
 RETRY_AFTER_SECONDS = 5
 # Calls with a good token that moved no job, of each job and of all of them, in an hour: a provider
@@ -50,8 +50,8 @@ Checked = Freshness | CallbackRefused | KeysAway
 
 
 class Receiver:
-    """Takes the callbacks of the configured providers. `moved` is called after each write that
-    staged a delivery or moved a job. `echo` answers the self-check's probes, which nobody keeps."""
+    """Takes the callbacks of the configured providers, whose `moves` are written together with what
+    else moves jobs here. `echo` answers the self-check's probes, which nobody keeps."""
 
     def __init__(
         self,
@@ -59,25 +59,23 @@ class Receiver:
         providers: Mapping[str, Provider],
         tokens: Tokens,
         keys: Mapping[str, Keys],
-        moved: Callable[[Sequence[Outcome]], None],
+        moves: Moves,
         vault: Vault = NO_SECRETS,
         echo: Echo | None = None,
         *,
         diagnosis: Diagnosis | None = None,
         repeats: Bound | None = None,
-        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._db = db
         self._providers = providers
         self._tokens = tokens
-        self._moved = moved
         self._vault = vault
         self._echo = echo
         self._diagnosis = diagnosis or Diagnosis(db, vault)
         self._repeats = repeats or Bound(*REPEATS)
         self.alarm = self._diagnosis.alarm
-        self._inbox = Inbox(db, providers, keys, moved, vault)
-        self._writes = Gather(self._write, key=lambda move: move.job_id, waiting=most_waiting)
+        self._inbox = Inbox(db, providers, keys, moves.moved, vault)
+        self._moves = moves
         self._checks = {
             name: self._checker(providers[name], provider_keys)
             for name, provider_keys in keys.items()
@@ -86,7 +84,7 @@ class Receiver:
     def queues(self) -> dict[str, int]:
         """How many calls wait to be written, and how many to be checked."""
         checks = sum(check.waiting for check in self._checks.values())
-        return {"callbacks": self._writes.waiting, "signatures": checks}
+        return {"callbacks": self._moves.waiting, "signatures": checks}
 
     async def receive(self, call: Call) -> Answer:
         """Stores a callback and applies it. Never raises for what a provider or anyone else sent;
@@ -243,17 +241,12 @@ class Receiver:
     async def _store(self, move: Move) -> Outcome | None:
         """What became of the move once it is committed; None where it could not be stored."""
         try:
-            return await self._writes.put(move)
+            return await self._moves.put(move)
         except (DatabaseAway, Full):
             return None
         except StatementRefused:
             log.exception("a callback could not be stored")
             return None
-
-    async def _write(self, moves: Sequence[Move]) -> Sequence[Outcome]:
-        outcomes = await advance(self._db, moves)
-        self._moved(outcomes)
-        return outcomes
 
 
 def _is_shared(provider: Provider, call: Call) -> bool:

@@ -14,8 +14,8 @@ from service.encryption import AtRest
 from service.endpoint import as_text, of_subscription
 from service.errors import Conflict, FieldFault, InvalidRequest, NotFound, TargetForbidden
 from service.guard import Guard
-from service.http import Deliverer
 from service.past import Moment, start_of
+from service.pooled import Deliverer
 from service.store import subscriptions
 from service.store.subscriptions import Change
 from service.webhook import Sender, Target, new_event_id

@@ -14,11 +14,12 @@ from service.health import Health
 from service.ids import bucket_of, new_id
 from service.inquiry import Inquiry
 from service.job import ENDED, Charged, ErrorCode, JobError, State
+from service.moves import Moves
 from service.news import told
 from service.pace import Pace, sparse_look
 from service.providers import CancelAnswer, Provider, Report
 from service.store import events, jobs
-from service.store.advance import Move, Outcome, advance, new_event_id
+from service.store.advance import Move, new_event_id
 from service.store.agenda import Asked, Due, finish_asks
 from service.turns import Turns
 
@@ -36,7 +37,8 @@ class Patience:
 
 
 class Sweeper:
-    """Claims due jobs and asks after them. `moved` hears of every move, `lost` of jobs that were
+    """Claims due jobs and asks after them. Its `moves` are written together with what
+    the callbacks bring; `lost` hears of jobs that were
     being sent by somebody who has gone."""
 
     def __init__(
@@ -49,7 +51,7 @@ class Sweeper:
         turns: Turns,
         *,
         patience: Patience,
-        moved: Callable[[list[Outcome]], None],
+        moves: Moves,
         lost: Callable[[Due], Awaitable[None]],
         wake: asyncio.Event,
     ) -> None:
@@ -59,12 +61,11 @@ class Sweeper:
         self._pace = pace
         self._health = health
         self._patience = patience
-        self._moved = moved
         self._lost = lost
         self.turns = turns
         self.wake = wake
         # What several providers say at the same time is written at once.
-        self._moves = Gather(self._advance, key=lambda move: move.job_id)
+        self._moves = moves
         self._ends = Gather(self._note, key=lambda asked: asked.due.attempt.job_id)
 
     async def step(self) -> bool:
@@ -128,7 +129,9 @@ class Sweeper:
 
     async def _tell(self, provider: Provider, due: Due, report: Report, pause: float) -> int | None:
         """Moves the job as reported; its version then, None where it did not move."""
-        outcome = await self._moves.put(told(provider, due.attempt, report, due_in=pause))
+        outcome = await self._moves.put(
+            told(provider, due.attempt, report, due_in=pause), anyway=True
+        )
         return outcome.version
 
     async def _cancel(self, provider: Provider, due: Due) -> Due:
@@ -145,7 +148,7 @@ class Sweeper:
         """Tells, once, that the job is overdue, where it is."""
         overdue = due.age is not None and due.age > due.deadline_seconds
         if overdue and not due.told_stuck and due.state not in ENDED:
-            self._moved(await events.tell_stuck(self._db, due.attempt.job_id, version))
+            self._moves.moved(await events.tell_stuck(self._db, due.attempt.job_id, version))
 
     def _pause(self, provider: Provider, due: Due) -> float:
         if due.state is State.EXPIRED:
@@ -183,7 +186,7 @@ class Sweeper:
             task="late",
             due_in=again_in,
         )
-        await self._moves.put(move)
+        await self._moves.put(move, anyway=True)
 
     async def _finish(
         self, due: Due, report: Report, again: float | None, took: int | None
@@ -198,11 +201,6 @@ class Sweeper:
             progress=report.progress,
         )
         await self._ends.put(asked)
-
-    async def _advance(self, moves: Sequence[Move]) -> Sequence[Outcome]:
-        outcomes = await advance(self._db, moves)
-        self._moved(outcomes)
-        return outcomes
 
     async def _note(self, asked: Sequence[Asked]) -> Sequence[None]:
         await finish_asks(self._db, asked)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from service import ids, jsontext
 from service.encryption import AtRest
-from service.http import Delivered, Deliverer
+from service.pooled import Delivered, Deliverer
 
 TOTAL_SECONDS = 15.0
 OPENED_KEPT = 4096

@@ -18,9 +18,9 @@ from scene import job_row, make_job, rows_of
 
 from service.database import Database
 from service.errors import RequestFault
-from service.http import Asker
 from service.job import State
 from service.operating import Actor, Parts
+from service.pooled import Asker
 from service.providers import Provider
 from service.submit import Submitter
 from service.sweep import Sweeper

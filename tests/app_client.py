@@ -16,13 +16,14 @@ from service.database import Database
 from service.echo import Echo
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Asker, Deliverer
 from service.inbox import Inbox
 from service.inquiry import Inquiry
 from service.metrics import Metrics
+from service.moves import Moves
 from service.news import News
 from service.operating import Parts
 from service.pace import Pace
+from service.pooled import Asker, Deliverer
 from service.probe import Probe
 from service.providers import Provider, fal, relay
 from service.receive import Receiver
@@ -66,7 +67,7 @@ def receiver(
 ) -> Receiver:
     """The receiver of these providers; fal's key set is the tests' own."""
     keys = keys_of(providers)
-    return Receiver(db, providers, Tokens(SECRETS), keys, lambda outcomes: None, vault, ECHO)
+    return Receiver(db, providers, Tokens(SECRETS), keys, Moves(db), vault, ECHO)
 
 
 def keys_of(providers: Mapping[str, Provider]) -> dict[str, Keys]:

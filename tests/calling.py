@@ -17,6 +17,7 @@ from service.catalog import Catalog
 from service.database import Database
 from service.diagnosis import Diagnosis
 from service.encryption import AtRest
+from service.moves import Moves
 from service.providers import Provider
 from service.receive import Receiver
 from service.signature import Keys
@@ -48,14 +49,14 @@ def receiver(
     *providers: Provider,
     keys: Mapping[str, Keys] | None = None,
     diagnosis: Diagnosis | None = None,
+    moves: Moves | None = None,
     **more: Any,
 ) -> Receiver:
     """The door of these providers (fal where none is given)."""
     by_name = {one.name: one for one in providers or (fal_provider(),)}
     keys = keys_of(by_name) if keys is None else keys
-    return Receiver(
-        db, by_name, TOKENS, keys, lambda outcomes: None, VAULT, diagnosis=diagnosis, **more
-    )
+    moves = moves or Moves(db)
+    return Receiver(db, by_name, TOKENS, keys, moves, VAULT, diagnosis=diagnosis, **more)
 
 
 def waiting(db: Database, *providers: Provider, keys: Mapping[str, Keys] | None = None) -> Waiting:

@@ -7,7 +7,7 @@ from service.database import Database
 from service.deliver import Delivering
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
+from service.pooled import Deliverer
 
 
 async def main() -> None:

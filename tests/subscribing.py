@@ -13,8 +13,8 @@ from service.database import Database
 from service.deliver import Delivering
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
 from service.job import State
+from service.pooled import Deliverer
 
 
 def answer(status: str, *headers: str) -> Talk:

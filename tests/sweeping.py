@@ -8,9 +8,10 @@ from app_client import CATALOG
 
 from service.database import Database
 from service.health import Health
-from service.http import Asker
 from service.inquiry import Inquiry, request_seconds
+from service.moves import Moves
 from service.pace import Pace
+from service.pooled import Asker
 from service.providers import Provider
 from service.store.agenda import Due
 from service.submit import Submitter
@@ -47,7 +48,7 @@ def sweeper_of(
         health,
         Turns(db, health, limits, lease=clocks.lease, wake=wake, clock=clock),
         patience=clocks,
-        moved=lambda outcomes: None,
+        moves=Moves(db),
         lost=lost or _nobody_is_lost,
         wake=wake,
     )

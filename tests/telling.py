@@ -15,9 +15,9 @@ from service.database import Database
 from service.deliver import Delivering
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
 from service.job import State
 from service.place import Placer
+from service.pooled import Deliverer
 from service.recover import Recovering
 
 LOOPBACK = ("127.0.0.0/8",)

@@ -15,9 +15,9 @@ from sweeping import sweeper_of
 
 from service.cancel import cancel
 from service.database import Database
-from service.http import Asker
 from service.job import State
 from service.operating import Actor
+from service.pooled import Asker
 from service.providers import prism
 from service.store.advance import Move, columns, new_event_id
 

@@ -18,7 +18,7 @@ from service.commands.demo.subscriber import served
 from service.database import Database
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
+from service.pooled import Deliverer
 
 OK = says(answering("200 OK"), then_closes=False)
 DOWN = says(answering("500 Oops", "no room"), then_closes=False)

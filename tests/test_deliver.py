@@ -12,8 +12,8 @@ from subscribing import answer, completed, delivering, due_again, one_round
 from service import ids
 from service.database import Database
 from service.deliver import SCHEDULE, after
-from service.http import Delivered
 from service.job import State
+from service.pooled import Delivered
 from service.store.deliveries import claim
 
 

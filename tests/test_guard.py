@@ -10,7 +10,7 @@ from raw_server import OK, Talk, floods, hangs, resets, says, serving, unused_po
 
 from service.errors import TargetForbidden
 from service.guard import AddressForbidden, Guard
-from service.http import Delivered, Deliverer, read_retry_after
+from service.pooled import Delivered, Deliverer, read_retry_after
 
 LOOPBACK = ["127.0.0.1/32"]
 FORBIDDEN_ADDRESSES = """

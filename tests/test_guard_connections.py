@@ -14,7 +14,7 @@ from raw_server import OK, Server, says, serving
 from test_guard import FORBIDDEN_ADDRESSES, FORBIDDEN_URLS, ODD_URLS
 
 from service.guard import Guard
-from service.http import Deliverer
+from service.pooled import Deliverer
 
 # Beside those of test_guard: what leads to loopback, to metadata services and to what is no web.
 SPELLINGS = """

@@ -20,13 +20,8 @@ from raw_server import (
 
 from service.errors import KeysAway, NotSent, ReplyLost, TargetForbidden
 from service.guard import Guard
-from service.http import (
-    KEYS_BYTES,
-    Asker,
-    Deliverer,
-    fetch,
-    post_once,
-)
+from service.http import KEYS_BYTES, fetch, post_once
+from service.pooled import Asker, Deliverer
 from service.providers import Reply, Request
 
 BODY = b'{"prompt": "a fox"}'

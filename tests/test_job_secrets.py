@@ -27,8 +27,9 @@ from service.deliver import Delivering
 from service.encryption import AtRest
 from service.errors import SettingInvalid
 from service.guard import Guard
-from service.http import Asker, Deliverer
 from service.job import State
+from service.moves import Moves
+from service.pooled import Asker, Deliverer
 from service.providers import fal
 from service.receive import Receiver
 from service.renewal import renew_secrets
@@ -187,7 +188,7 @@ async def test_a_poll_that_repeats_it_ends_the_job_without_it(
 def door(db: Database) -> Receiver:
     keys = {"fal": Keys("https://keys.example", signing.key_set)}
     one = app_client.fal_provider(fal_webhook_token=(SecretStr("s" * 20),))
-    return Receiver(db, {"fal": one}, TOKENS, keys, lambda outcomes: None, VAULT)
+    return Receiver(db, {"fal": one}, TOKENS, keys, Moves(db), VAULT)
 
 
 def call(token: str, body: bytes, **more: Any) -> Call:

@@ -13,12 +13,13 @@ import pytest
 # a folder stands for its __init__. Any other service/*.py is a verb.
 LAYERS: tuple[tuple[int, str], ...] = (
     (0, "__init__ settings job errors ids jsontext"),
-    (1, "providers catalog catalog/* connections database tokens signature guard http loop wire verdicts"),
+    (1, "providers catalog catalog/* database tokens signature guard http loop wire verdicts"),
     (1, "embedded embedded/* encryption gather document pace logs slots vault alarm bound"),
-    (1, "call checks echo endpoint event_stream faults findings places sockets webhook"),
+    (1, "call checks connections echo endpoint event_stream faults findings places pooled sockets"),
+    (1, "webhook"),
     (2, "store store/* providers/* providers/*/* diagnosis inbox"),
     (2, "families feed health hints inquiry news next_attempt opening operating past reader"),
-    (2, "recent registration renewal signing_keys standing submission tally turns wakes"),
+    (2, "moves recent registration renewal signing_keys standing submission tally turns wakes"),
     (5, "web/app acting assembly serve"),
     (4, "web web/* web/surfaces/* console console/*"),
     (6, "__main__ commands commands/* commands/*/*"),
@@ -30,7 +31,7 @@ SANDBOX = "sandbox"  # pretend providers: beside the layers; imports up to 1, im
 SANDBOX_REACH = 1
 PURE = re.compile("providers/[^/]+")  # a provider, file or folder, knows nothing of its own layer
 
-HTTP_CLIENTS = {"httpx", "httpx_aiohttp"}
+HTTP_CLIENTS = {"httpx"}
 HTTP_FILES = {"http", "faults"}
 SQL_FILES = ("store/", "database")
 SQL = re.compile(

@@ -19,9 +19,9 @@ from service.database import Database, load_queries
 from service.deliver import Delivering
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
 from service.job import State
 from service.place import Placer
+from service.pooled import Deliverer
 from service.store import subscriptions
 from service.store.advance import Move, columns, new_event_id
 from service.store.subscriptions import Change

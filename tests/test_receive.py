@@ -18,6 +18,7 @@ from service.call import Answer, Call
 from service.database import Database
 from service.errors import DatabaseAway, KeysAway
 from service.job import State
+from service.moves import Moves
 from service.providers import Provider, fal
 from service.receive import Receiver
 from service.signature import Keys
@@ -35,7 +36,7 @@ def provider(trust: str = "signed", **more: str) -> Provider:
 
 def receiver(db: Database, one: Provider, fetch: object = signing.key_set) -> Receiver:
     keys = {"fal": Keys("https://keys.example", fetch)} if one.callbacks == "signed" else {}
-    return Receiver(db, {"fal": one}, TOKENS, keys, lambda outcomes: None)
+    return Receiver(db, {"fal": one}, TOKENS, keys, Moves(db))
 
 
 def token(job: UUID, *, attempt: int = 1, lasts: float = 60.0, tokens: Tokens = TOKENS) -> str:

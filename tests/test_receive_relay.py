@@ -12,6 +12,7 @@ from test_sweep_resultless import done, look
 from service.call import Answer, Call
 from service.database import Database
 from service.job import State
+from service.moves import Moves
 from service.providers import relay
 from service.receive import Receiver
 from service.tokens import Tokens
@@ -33,7 +34,7 @@ async def called(db: Database, job: UUID, body: Any, trust: str = "hint") -> Ans
     )
     assert one is not None
     token = TOKENS.make(provider="relay", job_id=job, attempt=1, expires_at=time.time() + 60)
-    receiver = Receiver(db, {"relay": one}, TOKENS, {}, lambda outcomes: None)
+    receiver = Receiver(db, {"relay": one}, TOKENS, {}, Moves(db))
     content = json.dumps(body).encode()
     call = Call(provider="relay", token=token, headers={}, body=content, address="192.0.2.7")
     return await receiver.receive(call)

@@ -13,6 +13,7 @@ from scene import app_of, job_row, make_app, make_job, rows_of
 from service.call import Answer
 from service.database import Database
 from service.job import State
+from service.moves import Moves
 
 ACCEPTED = Answer(status=200, word="accepted")
 UNSIGNED = {"content-type": "application/json"}
@@ -117,7 +118,7 @@ async def test_a_nul_in_what_fal_says_hurts_nobody(db: Database, job: UUID, stat
 async def test_when_more_wait_than_may_the_rest_is_told_to_come_again(
     db: Database, job: UUID
 ) -> None:
-    door = receiver(db, fal_provider(fal_trust="token"), most_waiting=3)
+    door = receiver(db, fal_provider(fal_trust="token"), moves=Moves(db, most_waiting=3))
     async with db.pool.acquire() as held, held.transaction():
         await held.execute("select from jobs where id = $1 for update", job)
         calls = [asyncio.create_task(door.receive(call(token(job)))) for _ in range(10)]

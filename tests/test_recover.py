@@ -17,9 +17,9 @@ from service.deliver import Delivering
 from service.encryption import AtRest
 from service.errors import InvalidRequest, NotFound
 from service.guard import Guard
-from service.http import Deliverer
 from service.job import State
 from service.place import Placer
+from service.pooled import Deliverer
 from service.recover import ONE_REQUEST_SECONDS, Recovering
 from service.store import subscriptions
 from service.store.deliveries import claim

@@ -14,8 +14,8 @@ from sweeping import one_round, sweeper_of
 from service import document, jsontext
 from service.commands import timeline
 from service.database import Database
-from service.http import Asker
 from service.job import Charged, ErrorCode, JobError, State
+from service.pooled import Asker
 from service.store import deliveries, events, jobs
 
 QUEUED = answering("202 Accepted", {"status": "IN_QUEUE", "queue_position": 4})

@@ -13,8 +13,8 @@ from scene import job_row, make_app, make_job, rows_of
 from sweeping import one_round, sweeper_of
 
 from service.database import Database
-from service.http import Asker
 from service.job import State
+from service.pooled import Asker
 from service.providers import fal
 from service.sweep import Sweeper
 

@@ -18,9 +18,10 @@ from service.database import Database
 from service.deliver import Delivering
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Asker, Deliverer
 from service.inquiry import Inquiry
 from service.metrics import Metrics
+from service.moves import Moves
+from service.pooled import Asker, Deliverer
 from service.providers import Attempt
 from service.receive import Receiver
 from service.signature import Keys
@@ -44,7 +45,7 @@ async def test_calls_and_moves_are_counted_by_what_became_of_them(
 ) -> None:
     wakes = Wakes(tally)
     keys = {"fal": Keys("https://keys.example", signing.key_set)}
-    door = Receiver(db, {"fal": fal_provider()}, TOKENS, keys, wakes.moved)
+    door = Receiver(db, {"fal": fal_provider()}, TOKENS, keys, Moves(db, wakes.moved))
 
     def call(body: bytes, job: UUID | None) -> Call:
         return Call(

@@ -18,10 +18,10 @@ from waiting import until
 
 from service.database import Database
 from service.health import slow
-from service.http import Asker
 from service.inquiry import request_seconds
 from service.job import State
 from service.loop import every
+from service.pooled import Asker
 from service.providers import Provider, relay
 from service.store import health
 from service.store.agenda import Due

@@ -16,8 +16,8 @@ from waiting import until
 
 from service import ids
 from service.database import Database
-from service.http import Asker
 from service.job import State
+from service.pooled import Asker
 
 RUNNING = answering("202 Accepted", {"status": "IN_PROGRESS", "logs": None})
 

@@ -31,8 +31,8 @@ from service.deliver import Delivering
 from service.embedded import attached
 from service.encryption import AtRest
 from service.guard import Guard
-from service.http import Deliverer
 from service.loop import every
+from service.pooled import Deliverer
 from service.wakes import Wakes
 
 ENDPOINTS, PER_SECOND = 20, 50

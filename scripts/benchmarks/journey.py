@@ -23,7 +23,7 @@ from service.commands.demo.stage import Stage, staged
 from service.commands.demo.subscriber import Event
 from service.embedded.place import place_in
 from service.guard import Guard
-from service.http import Deliverer
+from service.pooled import Deliverer
 
 AT_ONCE = (1, 200)
 FEWEST = 10  # jobs in a run, however short

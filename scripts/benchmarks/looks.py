@@ -16,12 +16,13 @@ from benchmarks.statements import Explained, Timed, Touched
 from service.catalog import Catalog
 from service.database import Database
 from service.health import Health
-from service.http import Asker
 from service.ids import bucket_of, new_id
 from service.inquiry import Inquiry, request_seconds
 from service.job import State
 from service.loop import every
+from service.moves import Moves
 from service.pace import Pace
+from service.pooled import Asker
 from service.providers import Provider
 from service.store import agenda
 from service.store.agenda import ASKS, Due, Turn
@@ -150,7 +151,7 @@ def _sweeper(db: Database, providers: Mapping[str, Provider], asker: Asker) -> S
         health,
         Turns(db, health, Limits(each=EACH, per_second=1e6), lease=LEASE_SECONDS, wake=wake),
         patience=Patience(lease=LEASE_SECONDS, unconfirmed=1e9, give_up=1e9),
-        moved=lambda outcomes: None,
+        moves=Moves(db),
         lost=_lost,
         wake=wake,
     )

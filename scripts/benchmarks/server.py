@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import uvloop
@@ -18,10 +18,10 @@ from benchmarks.provider import KEYS
 from benchmarks.sweeping import Sweeping
 from service import http, jsontext, logs
 from service.database import Database
+from service.moves import Moves
 from service.providers import Provider, fal
 from service.receive import Receiver
 from service.signature import Keys
-from service.store.advance import Outcome
 from service.tokens import Tokens
 from service.wakes import Wakes
 from service.web.app import App
@@ -35,30 +35,29 @@ async def usage(scope: Scope, receive: Receive, send: Send) -> None:
     await answering(str(time.process_time()).encode())(scope, receive, send)
 
 
-def ours(
-    db: Database, provider: Provider, tokens: Tokens, moved: Callable[[Sequence[Outcome]], None]
-) -> ASGIApp:
+def ours(db: Database, provider: Provider, tokens: Tokens, moves: Moves) -> ASGIApp:
     """Callboard's own door. What it wakes after a write is not running, as with `--role api`."""
 
     async def fetch(url: str) -> bytes:
         return await http.fetch(url, total=KEYS_FETCH_SECONDS)
 
     keys = {provider.name: Keys(provider.keys_url, fetch)} if provider.keys_url else {}
-    return App(Door(Receiver(db, {provider.name: provider}, tokens, keys, moved)), {})
+    return App(Door(Receiver(db, {provider.name: provider}, tokens, keys, moves)), {})
 
 
 async def run(told: Mapping[str, Any]) -> None:
     """Serves every variant by its name, what this process has used, and the sweeper's switch."""
-    tokens, moved, stop = Tokens([told["secret"]]), Wakes().moved, asyncio.Event()
+    tokens, stop = Tokens([told["secret"]]), asyncio.Event()
     trusted, signed = _fal("token", told["provider"]), _fal("signed", told["provider"])
     db = await Database.connect(told["dsn"])
-    sweeping = Sweeping(db, trusted, moved)
+    moves = Moves(db, Wakes().moved)
+    sweeping = Sweeping(db, trusted, moves)
     apps: dict[str, ASGIApp] = {
         "usage": usage,
         "sweeper": sweeping.switch(),
         "null": answering(b'{"status": "accepted"}'),
-        "token": ours(db, trusted, tokens, moved),
-        "signed": ours(db, signed, tokens, moved),
+        "token": ours(db, trusted, tokens, moves),
+        "signed": ours(db, signed, tokens, moves),
     }
     for size in told["pools"]:
         pool = await Database.connect(told["dsn"], size=size)

@@ -18,7 +18,7 @@ from benchmarks.open_jobs import PROVIDERS
 from benchmarks.pretended import pretended
 from benchmarks.statements import Touched
 from service.embedded import attached
-from service.http import Asker
+from service.pooled import Asker
 
 DUE_SHARE = 10  # of the small database's open jobs one in so many is due, as many in the others
 VARIANTS: Mapping[str, Callable[[Looker, int], Awaitable[Look]]] = {

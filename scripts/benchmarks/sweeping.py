@@ -1,7 +1,6 @@
 """The sweeper beside the door: in its process, on its event loop, asking the pretend provider."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -10,12 +9,12 @@ from service.assembly import LOOK_SECONDS
 from service.catalog import Catalog
 from service.database import Database
 from service.health import Health
-from service.http import Asker
 from service.inquiry import Inquiry, request_seconds
 from service.loop import every
+from service.moves import Moves
 from service.pace import Pace
+from service.pooled import Asker
 from service.providers import Provider
-from service.store.advance import Outcome
 from service.store.agenda import Due
 from service.sweep import Patience, Sweeper
 from service.turns import Limits, Turns
@@ -28,9 +27,7 @@ POLLS_PER_SECOND = 200.0
 class Sweeping:
     """The sweeper's loop, which stands still until it is switched on."""
 
-    def __init__(
-        self, db: Database, provider: Provider, moved: Callable[[Sequence[Outcome]], None]
-    ) -> None:
+    def __init__(self, db: Database, provider: Provider, moves: Moves) -> None:
         self._on = False
         self._asker = Asker()
         health, wake = Health(db), asyncio.Event()
@@ -44,7 +41,7 @@ class Sweeping:
             health,
             Turns(db, health, limits, lease=patience.lease, wake=wake),
             patience=patience,
-            moved=moved,
+            moves=moves,
             lost=_nobody_posts,
             wake=wake,
         )

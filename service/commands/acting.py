@@ -15,9 +15,9 @@ from service.commands.remote import ask_service, key_to_service
 from service.encryption import AtRest
 from service.errors import NotFound
 from service.hints import pass_on
-from service.http import Asker
 from service.opening import opened
 from service.operating import Actor, Parts
+from service.pooled import Asker
 from service.settings import Settings
 from service.store import jobs
 from service.vault import Vault

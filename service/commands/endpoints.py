@@ -17,8 +17,8 @@ from service.database import Database
 from service.encryption import AtRest
 from service.errors import InvalidRequest, NotFound
 from service.guard import Guard
-from service.http import Asker, Deliverer
 from service.opening import opened
+from service.pooled import Asker, Deliverer
 from service.recover import Recovering
 from service.resend import Resending
 from service.settings import Settings

@@ -17,8 +17,8 @@ from service.commands.remote import key_to_service
 from service.commands.remote_feed import RemoteFeed
 from service.commands.tables import moment, plain, show_facts
 from service.encryption import AtRest
-from service.http import Asker
 from service.opening import opened
+from service.pooled import Asker
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Events: what subscribers are told, as it happens.")

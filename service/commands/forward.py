@@ -7,7 +7,7 @@ from service import jsontext
 from service.commands.feed_source import Event
 from service.errors import InvalidRequest, TargetForbidden
 from service.guard import Guard
-from service.http import Delivered, Deliverer
+from service.pooled import Delivered, Deliverer
 from service.webhook import TOTAL_SECONDS, signed_headers
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each further try

@@ -13,10 +13,10 @@ from service.commands.remote import ask_service, key_to_service
 from service.database import Database, Row
 from service.encryption import AtRest
 from service.errors import NotFound
-from service.http import Asker
 from service.inbox import Inbox
 from service.opening import opened
 from service.operating import Actor
+from service.pooled import Asker
 from service.replay import Replayer
 from service.settings import Settings
 from service.signing_keys import signing_keys

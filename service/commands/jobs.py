@@ -16,9 +16,9 @@ from service.commands.remote import RemoteJobs, key_to_service
 from service.commands.tables import age, moment, plain, show_facts, show_table
 from service.commands.timeline import JobSource
 from service.errors import NotFound
-from service.http import Asker
 from service.job import State
 from service.opening import opened
+from service.pooled import Asker
 from service.settings import Settings
 from service.web.access import DEFAULT_PER_PAGE, MOST_PER_PAGE
 

@@ -11,7 +11,7 @@ from service import jsontext, providers
 from service.catalog import Catalog, listing
 from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import show_facts, show_table
-from service.http import Asker
+from service.pooled import Asker
 from service.settings import Settings
 from service.web.access import MOST_PER_PAGE
 

@@ -9,8 +9,8 @@ import typer
 from service import jsontext, providers
 from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import moment, show_table
-from service.http import Asker
 from service.opening import opened
+from service.pooled import Asker
 from service.settings import Settings
 from service.standing import standing
 from service.web.access import MOST_PER_PAGE

@@ -10,8 +10,8 @@ import typer
 from service import jsontext
 from service.commands.remote import ask_service, key_to_service
 from service.commands.tables import moment, plain, show_table
-from service.http import Asker
 from service.opening import opened
+from service.pooled import Asker
 from service.reconciliation import read, wanted
 from service.settings import Settings
 from service.web.access import MOST_PER_PAGE

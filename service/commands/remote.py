@@ -18,7 +18,7 @@ from service.errors import (
     Unauthorized,
     Unavailable,
 )
-from service.http import Asker
+from service.pooled import Asker
 from service.providers import Reply, Request
 from service.settings import Settings
 

@@ -10,8 +10,8 @@ from service.commands.feed_source import Asked, Event, Patience
 from service.commands.remote import ask_service, read_reply
 from service.errors import CallboardError, ReplyLost, Unavailable
 from service.event_stream import open_stream
-from service.http import Asker
 from service.loop import jittered
+from service.pooled import Asker
 
 AGAIN_SECONDS = 1.0
 

@@ -13,9 +13,9 @@ from interleaving.fal import TOKENS
 from interleaving.wire import Wire
 from service.database import Database
 from service.health import Health
-from service.http import Asker
 from service.pace import Pace
 from service.place import Placer
+from service.pooled import Asker
 from service.providers import Provider, fal
 from service.registration import Registration
 from service.submission import Timing

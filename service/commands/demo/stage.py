@@ -18,7 +18,7 @@ from service.commands.remote import ask_service
 from service.embedded import attached
 from service.embedded.place import place_in
 from service.errors import CallboardError
-from service.http import Asker
+from service.pooled import Asker
 from service.providers import Request
 from service.sandbox.options import Options
 from service.sandbox.serve import running
