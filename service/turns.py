@@ -6,7 +6,7 @@ be asked do not wait for those about which one can, nor one kind of work for all
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,16 +51,21 @@ class Turns:
         self._doubting = Shares(limits.each, wake)
         self._asks, self._doubts = deque(ASKS), deque(DOUBTS)  # each begins with another task
 
-    async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> None:
-        """Starts `settle` for each job whose turn has come. Raises DatabaseAway."""
+    async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> bool:
+        """Starts `settle` for each job whose turn has come; whether a provider has had all the
+        places that there were, so that more may be due. Raises DatabaseAway."""
         rooms = (await self._health.rooms()).values()
         if self._allowance.left(DOUBT, 1.0) > 0:
             self._allowance.take(DOUBT)
             for due in await self._claim(self._doubts, [self._in_doubt(room) for room in rooms]):
                 self._doubting.of(due.provider).start(settle(due))
-        for due in await self._claim(self._asks, [self._to_ask(room) for room in rooms]):
+        turns = [self._to_ask(room) for room in rooms]
+        claimed = await self._claim(self._asks, turns)
+        for due in claimed:
             self._allowance.take(due.provider)
             self._asking.of(due.provider).start(settle(due))
+        of = Counter(due.provider for due in claimed)
+        return any(of[turn.provider] >= turn.places for turn in turns)
 
     async def drain(self) -> None:
         """Waits until everything under way has ended by itself."""

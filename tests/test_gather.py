@@ -180,3 +180,14 @@ async def test_drained_it_has_done_what_was_put_though_nobody_waits_for_it_any_m
     await drained
     assert work.batches == [[1], [2]]
     await gathering.drain()
+
+
+async def test_who_must_not_be_turned_away_waits_beyond_the_bound() -> None:
+    work = Work()
+    gathering = gather(work, waiting=1)
+    tasks = await started(gathering, work, 1, 2)
+    with pytest.raises(Full):
+        gathering.put(3)
+    tasks.append(asyncio.ensure_future(gathering.put(4, anyway=True)))
+    work.go.set()
+    assert await asyncio.gather(*tasks) == [2, 4, 8]

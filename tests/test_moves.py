@@ -1,0 +1,50 @@
+"""service/moves.py: what callbacks and polls bring is written together."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+from scene import make_app, make_job
+
+from service import moves
+from service.database import Database
+from service.job import State
+from service.moves import Moves
+from service.store.advance import Move, Outcome, advance, new_event_id
+
+
+def ended(job: UUID) -> Move:
+    return Move(
+        job_id=job,
+        attempt=1,
+        event_id=new_event_id(job),
+        source="poll",
+        now=State.COMPLETED,
+        output={},
+        outputs=[],
+    )
+
+
+async def test_what_waits_goes_in_one_statement_and_all_who_listen_hear(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await make_app(db)
+    jobs = [await make_job(db, app, State.RUNNING, provider_id=f"req-{n}") for n in range(4)]
+    batches: list[int] = []
+    heard: list[Outcome] = []
+
+    async def counted(db: Database, batch: Sequence[Move]) -> list[Outcome]:
+        batches.append(len(batch))
+        return await advance(db, batch)
+
+    monkeypatch.setattr(moves, "advance", counted)
+    written = Moves(db, heard.extend)
+    outcomes = await asyncio.gather(
+        *(written.put(ended(job), anyway=job is jobs[0]) for job in jobs)
+    )
+    assert batches == [4]
+    assert [outcome.move.job_id for outcome in outcomes if outcome.move] == jobs
+    assert heard == outcomes
+    await written.drain()
+    assert written.waiting == 0
