@@ -15,7 +15,7 @@ class Connections:
     What asyncpg raises is passed on."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+        self.pool = pool
         self._most = pool.get_max_size() // 2
         self._at_hand: list[PoolConnectionProxy] = []
         self._waiting = 0
@@ -25,30 +25,37 @@ class Connections:
         """The one that was used last, or one of the pool within 10 seconds."""
         while self._at_hand:
             connection = self._at_hand.pop()
-            if not connection.is_closed():
+            if _lives(connection):
                 return connection
-            await self._pool.release(connection)
+            await self.leave(connection)
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=CONNECT_SECONDS)
+            return await self.pool.acquire(timeout=CONNECT_SECONDS)
         finally:
             self._waiting -= 1
 
     async def put_back(self, connection: PoolConnectionProxy) -> None:
         """After a statement that was answered, outside of any transaction."""
         full = self._waiting or self._closing or len(self._at_hand) >= self._most
-        if full or connection.is_closed():
+        if full or not _lives(connection):
             await self.leave(connection)
         else:
             self._at_hand.append(connection)
 
     async def leave(self, connection: PoolConnectionProxy) -> None:
         """After anything else: the pool ends what is under way, or the connection."""
-        await self._pool.release(connection)
+        await self.pool.release(connection)
 
     async def close(self) -> None:
         """Closes the pool, which waits for what is under way."""
         self._closing = True
         while self._at_hand:
             await self.leave(self._at_hand.pop())
-        await self._pool.close()
+        await self.pool.close()
+
+
+def _lives(connection: PoolConnectionProxy) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # the server has ended it, and the pool has taken it back
+        return False

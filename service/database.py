@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -73,12 +73,13 @@ PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "jit": "off", "enable_s
 class Database:
     """A pool and the queries it runs. Every method raises DatabaseAway where Postgres is away."""
 
-    pool: asyncpg.Pool
+    connections: Connections
     queries: Mapping[str, str]
-    _connections: Connections = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_connections", Connections(self.pool))
+    @property
+    def pool(self) -> asyncpg.Pool:
+        """Where the connections come from."""
+        return self.connections.pool
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 16) -> Self:
@@ -99,13 +100,13 @@ class Database:
             )
         except AWAY as fault:
             raise DatabaseAway(f"the database does not answer: {type(fault).__name__}") from fault
-        return cls(pool, load_queries())
+        return cls(Connections(pool), load_queries())
 
     async def close(self) -> None:
         """Waits for what is under way, ten seconds at most."""
         try:
             async with asyncio.timeout(10.0):
-                await self._connections.close()
+                await self.connections.close()
         except TimeoutError:
             self.pool.terminate()
 
@@ -148,15 +149,15 @@ class Database:
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
         """One of the pool. Whatever keeps us from getting one, the server is not there for us."""
         try:
-            connection = await self._connections.take()
+            connection = await self.connections.take()
         except (*AWAY, asyncpg.PostgresError) as fault:
             raise DatabaseAway(f"no connection: {type(fault).__name__}") from fault
         try:
             yield connection
         except BaseException:
-            await self._connections.leave(connection)
+            await self.connections.leave(connection)
             raise
-        await self._connections.put_back(connection)
+        await self.connections.put_back(connection)
 
     async def row(self, name: str, *values: Any) -> Row | None:
         """Runs the query `name` and returns its first row, or None."""

@@ -18,7 +18,7 @@ class Stepped(Database):
 
     @classmethod
     def over(cls, db: Database) -> "Stepped":
-        made = cls(db.pool, db.queries)
+        made = cls(db.connections, db.queries)
         object.__setattr__(made, "goes", asyncio.Semaphore(0))
         object.__setattr__(made, "wants", asyncio.Event())
         object.__setattr__(made, "waiting", set())

@@ -129,7 +129,9 @@ async def test_who_is_canceled_as_the_connection_breaks_is_canceled(
     dsn: str, db: Database, many: bool
 ) -> None:
     name = f"it sleeps {many}"
-    asleep = Database((await Database.connect(dsn, size=1)).pool, {"nap": SLEEP.format(name)})
+    asleep = Database(
+        (await Database.connect(dsn, size=1)).connections, {"nap": SLEEP.format(name)}
+    )
     task = asyncio.create_task(asleep.together(("nap", ())) if many else asleep.rows("nap"))
 
     async def sleeps() -> bool:

@@ -18,6 +18,7 @@ from service.database import Database
 from service.feed import BEGINNING as BEGINNING_ID
 from service.feed import Wanted
 from service.job import State
+from service.loop import until_stored
 from service.reader import Reader
 from service.recent import Recent
 from service.store import events, feed
@@ -216,6 +217,7 @@ async def test_a_stream_outlives_the_databases_connections(
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
             async with asyncio.timeout(20):
+                await until_stored(lambda: db.rows("secrets_of_job", studio))  # ours ended too
                 await make_job(db, studio, State.SUBMITTED)
                 await place(db)
             assert [(await stream.event() or Block()).id] == await in_order(db)
