@@ -42,9 +42,8 @@ class Patience:
 
 
 class Sweeper:
-    """Claims due jobs and asks after them. Its `moves` are written together with what
-    the callbacks bring; `lost` hears of jobs that were
-    being sent by somebody who has gone."""
+    """Claims due jobs and asks after them. Its `moves` are written together with what callbacks
+    bring; `lost` hears of jobs that were being sent by somebody who has gone."""
 
     def __init__(
         self,
@@ -71,7 +70,6 @@ class Sweeper:
         self.wake = wake
         self._looked_at = -math.inf
         self._sated = False
-        # What several providers say at the same time is written at once.
         self._moves = moves
         self._ends = Gather(self._note, key=lambda asked: asked.due.attempt.job_id)
 

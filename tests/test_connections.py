@@ -7,12 +7,11 @@ import pytest
 from waiting import until
 
 from service.database import Database
-from service.errors import StatementRefused
 
 QUERIES = {
     "who": "select pg_backend_pid() as pid",
     "nap": "select pg_sleep($1), pg_backend_pid() as pid",
-    "wrong": "select 1 / (extract(epoch from now()) * 0)::integer",
+    "began": "select now() as at",
 }
 LONG = 600.0
 NAPS = "select count(*) from pg_stat_activity where query = $1 and state = 'active'"
@@ -39,8 +38,9 @@ async def pid(own: Database) -> int:
     return int(row["pid"])
 
 
-async def test_the_next_statement_takes_the_same_connection(own: Database) -> None:
+async def test_the_next_statement_takes_the_connection_that_is_at_hand(own: Database) -> None:
     assert len({await pid(own) for _ in range(5)}) == 1
+    await idle_of(own, 0, 1)  # the pool, which has nothing to do between them, does not have it
 
 
 async def test_one_that_the_server_has_ended_is_passed_over(own: Database, db: Database) -> None:
@@ -60,23 +60,16 @@ async def test_whoever_waits_has_the_next_one_that_is_free(own: Database) -> Non
     long.cancel()
 
 
-async def test_one_whose_statement_was_canceled_is_given_to_nobody_before_it_has_ended(
-    own: Database,
-) -> None:
-    task = asyncio.create_task(own.rows("nap", LONG))
-    await idle_of(own, 0, 1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    async with asyncio.timeout(LONG / 10):
-        assert len(await asyncio.gather(*(pid(own) for _ in range(4)))) == 4
+async def test_a_transaction_that_somebody_left_open_goes_no_further(own: Database) -> None:
+    async def begins_and_fails() -> None:
+        async with own._connection() as connection:
+            await connection.execute("begin")
+            raise LookupError
 
-
-async def test_one_whose_statement_was_refused_is_used_again(own: Database) -> None:
-    before = await pid(own)
-    with pytest.raises(StatementRefused):
-        await own.rows("wrong")
-    assert await pid(own) == before
+    with pytest.raises(LookupError):
+        await begins_and_fails()
+    first, second = await own.row("began"), await own.row("began")
+    assert first != second
 
 
 async def test_closing_lets_those_at_hand_go_and_those_that_come_back(

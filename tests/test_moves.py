@@ -39,10 +39,8 @@ async def test_what_waits_goes_in_one_statement_and_all_who_listen_hear(
         return await advance(db, batch)
 
     monkeypatch.setattr(moves, "advance", counted)
-    written = Moves(db, heard.extend)
-    outcomes = await asyncio.gather(
-        *(written.put(ended(job), anyway=job is jobs[0]) for job in jobs)
-    )
+    written = Moves(db, heard.extend, most_waiting=1)
+    outcomes = await asyncio.gather(*(written.put(ended(job), anyway=True) for job in jobs))
     assert batches == [4]
     assert [outcome.move.job_id for outcome in outcomes if outcome.move] == jobs
     assert heard == outcomes
