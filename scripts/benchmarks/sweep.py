@@ -157,7 +157,8 @@ def show(measured: Sequence[Measured], *, rounds: int) -> None:
         "alone, one after another\n"
         f"medians of {rounds} alternating rounds; processor: of Postgres and this side; p50, p99, "
         "hit and read (8 KiB pages): of one claim;\n"
-        "met: rows of the agenda that the claims went through, for each job due"
+        "met: rows of the agenda that the claims went through, for each job due. The files of the "
+        "tables are read before\neach look: what Postgres has not in its memory, the system has"
     )
     table.add_column("")
     for name in COLUMNS:
