@@ -82,11 +82,12 @@ class Tokens:
     Those of another `purpose` (at most 16 bytes long) are strangers to these."""
 
     def __init__(self, secrets: Sequence[str], purpose: bytes = b"callboard-token") -> None:
-        keys = [derived_key(secret, purpose) for secret in secrets]
+        self._keys = [derived_key(secret, purpose) for secret in secrets]
+        self._algorithm = _HmacSha256()
         # The keys are derived already; deriving again at each call would double its cost.
-        self._signers = [
-            Signer(key, sep=".", key_derivation="none", algorithm=_HmacSha256()) for key in keys
-        ]
+        self._signer = Signer(
+            self._keys[0], sep=".", key_derivation="none", algorithm=self._algorithm
+        )
         self.key_name = key_name(secrets[0])
 
     def make(
@@ -101,7 +102,7 @@ class Tokens:
         """A token for one attempt; `expires_at` in unix seconds, 2106 at the latest."""
         until, kind = min(int(expires_at), _LATEST), _SEALED if sealed else _PLAIN
         payload = _PAYLOAD.pack(job_id.bytes, attempt, until, kind)
-        return self._signers[0].sign(f"{provider}.{base64_encode(payload).decode()}").decode()
+        return self._signer.sign(f"{provider}.{base64_encode(payload).decode()}").decode()
 
     def read(self, token: str, *, provider: str, now: float) -> CallbackToken:
         """What `token` says. Raises TokenRefused with the operator's reason (contract §5)."""
@@ -110,10 +111,7 @@ class Tokens:
             raise TokenRefused(_why_misspelled(token))
         named, encoded = spelled.groups()
         said, _, signature = token.encode().rpartition(b".")
-        # Compared as it is spelled, which saves decoding it: there is one spelling (_SPELLING).
-        if not any(
-            hmac.compare_digest(one.get_signature(said), signature) for one in self._signers
-        ):
+        if not self._is_ours(said, signature):
             raise TokenRefused("unknown_secret")
         job, attempt, expires_at, kind = _PAYLOAD.unpack(urlsafe_b64decode(f"{encoded}=="))
         if kind not in (_PLAIN, _SEALED):
@@ -129,6 +127,14 @@ class Tokens:
             expires_at=expires_at,
             sealed=kind == _SEALED,
         )
+
+    def _is_ours(self, said: bytes, signature: bytes) -> bool:
+        """Compared as it is spelled, which saves decoding it: there is one spelling (_SPELLING)."""
+        for key in self._keys:
+            made = base64_encode(self._algorithm.get_signature(key, said))
+            if hmac.compare_digest(made, signature):
+                return True
+        return False
 
 
 def _why_misspelled(token: str) -> str:

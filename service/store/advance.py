@@ -162,7 +162,7 @@ def columns(moves: Sequence[Move]) -> list[Sequence[Any] | None]:
         [_json(move.output) for move in moves],
         [_error(move.error) for move in moves],
         [_progress(move.progress) for move in moves],
-        *(actual, ask, task, due_in),
+        *(actual, [asked or None for asked in ask], task, due_in),
         *zip(*calls, strict=True),
         [_json(move.outputs) for move in moves],
         *(expected, to_attempt),
