@@ -71,7 +71,7 @@ async def make_jobs(
     was = S.QUEUED
     for now, source in WAYS[state]:
         moves = [
-            _move(
+            move_of(
                 job.id,
                 now=now,
                 was=was if now in OURS else None,
@@ -105,11 +105,12 @@ def _new(app_id: UUID, *, provider_id: str = "", **more: Any) -> NewJob:
 
 async def move(db: Database, job_id: UUID, *, now: State | None, **more: Any) -> Outcome:
     """One move of attempt 1, unless another is given."""
-    (outcome,) = await advance(db, [_move(job_id, now=now, **more)])
+    (outcome,) = await advance(db, [move_of(job_id, now=now, **more)])
     return outcome
 
 
-def _move(job_id: UUID, *, now: State | None, **more: Any) -> Move:
+def move_of(job_id: UUID, *, now: State | None, **more: Any) -> Move:
+    """It, not yet put to the database."""
     return Move(
         job_id=job_id,
         attempt=more.pop("attempt", 1),

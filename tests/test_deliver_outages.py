@@ -9,7 +9,7 @@ import pytest
 from fuzzing import many
 from raw_server import hangs, serving
 from running import environment
-from scene import SECRETS, WEBHOOK_SECRET, make_app, make_jobs, rows_of, subscribe
+from scene import SECRETS, WEBHOOK_SECRET, make_app, make_jobs, move_of, rows_of, subscribe
 from standardwebhooks.webhooks import Webhook
 from subscribing import answer, completed, delivering, due_again, one_round
 
@@ -17,7 +17,7 @@ from service import ids
 from service.database import Database
 from service.deliver import Delivering
 from service.job import State
-from service.store.advance import Move, advance, new_event_id
+from service.store.advance import advance
 
 HERE = "127.0.0.0/8"
 HOUR = 3600.0
@@ -77,21 +77,8 @@ async def test_an_hour_of_500s_loses_and_repeats_nothing(db: Database) -> None:
         await subscribe(db, app, server.origin, ["job.completed"])
         jobs = await make_jobs(db, app, State.SUBMITTED, [{}] * count)
         for at in range(0, count, 200):
-            await advance(
-                db,
-                [
-                    Move(
-                        job_id=job,
-                        attempt=1,
-                        event_id=new_event_id(job),
-                        source="poll",
-                        now=State.COMPLETED,
-                        output={},
-                        outputs=[],
-                    )
-                    for job in jobs[at : at + 200]
-                ],
-            )
+            some = jobs[at : at + 200]
+            await advance(db, [move_of(job, now=State.COMPLETED) for job in some])
         passed = 0.0
         while passed < HOUR or not up:
             await _all_due_sent(db, worker)

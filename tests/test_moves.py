@@ -2,28 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID
 
 import pytest
-from scene import make_app, make_job
+from scene import make_app, make_job, move_of
 
 from service import moves
 from service.database import Database
 from service.job import State
 from service.moves import Moves
-from service.store.advance import Move, Outcome, advance, new_event_id
-
-
-def ended(job: UUID) -> Move:
-    return Move(
-        job_id=job,
-        attempt=1,
-        event_id=new_event_id(job),
-        source="poll",
-        now=State.COMPLETED,
-        output={},
-        outputs=[],
-    )
+from service.store.advance import Move, Outcome, advance
 
 
 async def test_what_waits_goes_in_one_statement_and_all_who_listen_hear(
@@ -40,7 +27,9 @@ async def test_what_waits_goes_in_one_statement_and_all_who_listen_hear(
 
     monkeypatch.setattr(moves, "advance", counted)
     written = Moves(db, heard.extend, most_waiting=1)
-    outcomes = await asyncio.gather(*(written.put(ended(job), anyway=True) for job in jobs))
+    outcomes = await asyncio.gather(
+        *(written.put(move_of(job, now=State.COMPLETED), anyway=True) for job in jobs)
+    )
     assert batches == [4]
     assert [outcome.move.job_id for outcome in outcomes if outcome.move] == jobs
     assert heard == outcomes
