@@ -29,6 +29,7 @@ UNKNOWN_PROVIDER_SECONDS = 300.0
 # Between looks that found no more than there was room for: one for three jobs costs Postgres hardly
 # less than one for ten, and every answer wakes us.
 APART_SECONDS = 0.05
+HELD_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ class Sweeper:
         await self._tell_stuck(due, due.version)
         until_overdue = due.deadline_seconds - age
         again_in = min(left, until_overdue) if until_overdue > 0 else left
-        await self._ends.put(Asked(due=due, again_in=again_in))
+        await self._give_back(Asked(due=due, again_in=again_in))
 
     async def _ask(self, provider: Provider, due: Due) -> None:
         due = await self._cancel(provider, due)
@@ -208,11 +209,14 @@ class Sweeper:
             note=_note(due, report),
             progress=report.progress,
         )
-        await self._ends.put(asked)
+        await self._give_back(asked)
 
-    async def _note(self, asked: Sequence[Asked]) -> Sequence[None]:
-        await finish_asks(self._db, asked)
-        return [None] * len(asked)
+    async def _give_back(self, asked: Asked) -> None:
+        while not await self._ends.put(asked):  # noqa: ASYNC110  who moves the job tells nobody
+            await asyncio.sleep(HELD_SECONDS)
+
+    async def _note(self, asked: Sequence[Asked]) -> Sequence[bool]:
+        return await finish_asks(self._db, asked)
 
 
 def _note(due: Due, report: Report) -> str | None:

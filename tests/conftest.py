@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import filled
 import pytest
+from in_step import out_of_step
 from own_database import own_database
 
 from service.database import Database, migrate
@@ -74,9 +75,11 @@ async def db(pool_of_run: Database) -> AsyncIterator[Database]:
     """The run's database, empty again after the test. Commits are real: what runs side by side in
     Callboard are several connections, and they must see each other."""
     yield pool_of_run
+    left = await out_of_step(pool_of_run)
     # One statement: jobs and their history refer to each other, and keys are checked at its end.
     arms = ", ".join(f"d{n} as (delete from {table})" for n, table in enumerate(TABLES))
     async with pool_of_run.pool.acquire() as connection:
         await connection.execute(f"with {arms} select")
         await connection.execute("update feed_head set place = 0")
         await connection.execute("update feed_read set at = now()")
+    assert left == []

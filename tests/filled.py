@@ -42,10 +42,12 @@ happened as (
     from n, generate_series(1, 3) as v where v <= version
 ),
 left_to_do as (
-    insert into agenda (job_id, task, provider, due_at, overdue_at)
+    insert into agenda (job_id, task, provider, due_at, overdue_at, state, version, attempt, model,
+                        deadline_seconds, posted_at, provider_id)
     select id, case state when 'queued' then 'submit' else 'poll' end, 'fal',
            now() + case when n % 10000 < 5 then - interval '1 minute' else interval '1 day' end,
-           case when n > 40000 then at + make_interval(secs => 1e9) end
+           case when n > 40000 then at + make_interval(secs => 1e9) end, state, version, 1,
+           'model-' || n % 20, 1e9, case when n > 40000 then at end, 'req-' || n
     from n where n > 30000
 ),
 called as (

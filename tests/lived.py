@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from in_step import follow
 from scene import S, make_job, move
 
 from service import ids
@@ -97,4 +98,5 @@ async def happened(
         """,
         *(job, posted, ended, list(called)),
     )
+    await follow(db)
     return job

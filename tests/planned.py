@@ -159,7 +159,8 @@ DUE, KEYS_OF_JOBS = {"agenda_due", "agenda_pkey"}, {"jobs_pkey"}
 KEYS_OF_SMALL_TABLES = {"provider_health_pkey", "job_secrets_pkey"}
 BY_INDEXES: dict[str, set[str]] = {
     "claim_submits": DUE | KEYS_OF_JOBS,
-    "claim_asks": DUE | KEYS_OF_JOBS | {"attempts_pkey"},
+    "claim_asks": DUE,
+    "finish_asks": {"agenda_pkey"},
     "rooms": {"agenda_due"},
     "rooms counted": {"agenda_due"},
     "measure_work": {"agenda_due"},

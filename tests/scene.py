@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from in_step import follow
+
 from service import ids
 from service.database import Database, Row
 from service.encryption import AtRest
@@ -127,10 +129,10 @@ async def posted_ago(db: Database, seconds: float, *job_ids: UUID) -> None:
         "update jobs set posted_at = now() - make_interval(secs => $1) where id = any ($2::uuid[])",
         *(seconds, job_ids),
     )
+    await follow(db)
     await db.pool.execute(
         "update agenda set overdue_at = posted_at + make_interval(secs => deadline_seconds)"
-        " from jobs where jobs.id = job_id and job_id = any ($1::uuid[])"
-        " and overdue_at is not null",
+        " where job_id = any ($1::uuid[]) and overdue_at is not null",
         job_ids,
     )
 

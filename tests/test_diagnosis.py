@@ -13,6 +13,7 @@ import httpx
 import pytest
 import signing
 from calling import VAULT, call, kept, receiver, relay_provider, task, token, told
+from in_step import follow
 from nacl.signing import SigningKey
 from scene import app_of, make_app, make_job, rows_of
 
@@ -159,6 +160,7 @@ async def test_old_attempts_and_unknown_jobs_are_ignored_with_their_reason(
 ) -> None:
     await db.pool.execute("insert into attempts (job_id, number) values ($1, 2)", job)
     await db.pool.execute("update jobs set attempt = 2 where id = $1", job)
+    await follow(db)
     for about in (job, ids.new_id()):
         url = f"/callbacks/fal?token={token(about)}"
         answer = await web.post(url, content=BODY, headers=signed())

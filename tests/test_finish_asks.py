@@ -1,20 +1,26 @@
 """service/store/agenda.py: polls that end together are written together, each for itself."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from scene import job_row, make_app, make_job, rows_of
+from posting import answering, provider
+from raw_server import serving
+from scene import job_row, make_app, make_job, move, rows_of
+from sweeping import one_round, sweeper_of
+from waiting import until
 
 from service.database import Database
 from service.ids import new_id
 from service.job import State
+from service.pooled import Asker
 from service.providers import Progress
 from service.store import agenda
 from service.store.agenda import Asked, Due
 
 RUNNING = State.RUNNING
-_WAITS = "select exists (select from pg_locks where not granted)"
+QUEUED = answering("202 Accepted", {"status": "IN_QUEUE", "queue_position": 4})
 
 
 async def leased(db: Database, count: int) -> list[Due]:
@@ -71,18 +77,62 @@ async def test_told_twice_it_is_noted_once(db: Database) -> None:
     assert len(await rows_of(db, "polls", due.attempt.job_id)) == 1
 
 
-async def test_it_waits_for_whoever_moves_the_job_before_it_holds_anything(db: Database) -> None:
-    """A move locks the job and then its agenda: the other way round they would wait for each
-    other for ever."""
-    (due,) = await leased(db, 1)
-    job = due.attempt.job_id
+async def test_it_waits_for_nobody_and_says_whose_row_another_holds(db: Database) -> None:
+    """A move locks the job and then its agenda: who holds agendas and waits would keep it waiting,
+    and be kept waiting by it."""
+    held, free = await leased(db, 2)
+    job = held.attempt.job_id
+    ends = [asked(held), asked(free)]
     async with db.pool.acquire() as mover, mover.transaction():
         await mover.execute("select from jobs where id = $1 for update", job)
-        ends = asyncio.create_task(agenda.finish_asks(db, [asked(due)]))
-        async with asyncio.timeout(10):
-            while not await mover.fetchval(_WAITS):  # noqa: ASYNC110  another session waits
-                await asyncio.sleep(0.01)
-        await mover.execute("set local lock_timeout = '2s'")
         await mover.execute("update agenda set tries = 0 where job_id = $1", job)
-    await ends
+        async with asyncio.timeout(10):
+            assert await agenda.finish_asks(db, ends) == [False, True]
+        assert [len(await rows_of(db, "polls", one.due.attempt.job_id)) for one in ends] == [1, 1]
+    assert (await lease_of(db, job))[0]
+    assert await agenda.finish_asks(db, ends[:1]) == [True]
+    assert await lease_of(db, job) == (False, pytest.approx(5, abs=4))
+    assert len(await rows_of(db, "polls", job)) == 1, "told twice, noted once"
+
+
+async def test_what_is_gone_is_not_to_be_told_again(db: Database) -> None:
+    (due,) = await leased(db, 1)
+    await move(db, due.attempt.job_id, now=State.COMPLETED)
+    assert await agenda.finish_asks(db, [asked(due)]) == [True]
+    assert await rows_of(db, "agenda", due.attempt.job_id) == []
+
+
+async def test_progress_of_an_attempt_that_is_no_longer_current_is_not_shown(db: Database) -> None:
+    (due,) = await leased(db, 1)
+    other = replace(due, attempt=replace(due.attempt, number=2))
+    await agenda.finish_asks(db, [asked(other, progress=Progress(fraction=0.5))])
+    (left,) = await rows_of(db, "agenda", due.attempt.job_id)
+    assert (left["lease_until"], left["progress"]) == (None, None)
+
+
+async def test_a_sweeper_tells_it_until_it_is_taken(db: Database) -> None:
+    """Its poll ends while somebody holds the job."""
+    job = await make_job(db, await make_app(db), State.SUBMITTED)
+    await db.pool.execute("update agenda set due_at = now()")
+
+    async def was_told() -> bool:
+        return bool(await rows_of(db, "polls", job))
+
+    async with db.pool.acquire() as mover:
+        moving = mover.transaction()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await moving.start()
+            await mover.execute("select from agenda where job_id = $1 for update", job)
+            await QUEUED(reader, writer)
+
+        async with serving(talk) as server:
+            asker = Asker()
+            sweeper = sweeper_of(db, {"fal": provider(server.origin)}, asker)
+            asks = asyncio.create_task(one_round(sweeper))
+            await until(was_told)
+            await moving.rollback()
+            await asks
+            await asker.aclose()
     assert not (await lease_of(db, job))[0]
+    assert len(await rows_of(db, "polls", job)) == 1

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
+from in_step import follow
 from scene import make_app, make_job, move
 
 from service.database import Database
@@ -65,6 +66,7 @@ async def test_what_commits_late_comes_later_and_is_not_skipped(db: Database) ->
             "update jobs set state = 'running', version = 4 where id = $1", slow
         )
         await transaction.commit()
+    await follow(db)
     assert [job for _, job, version in seen if version == 4] == [quick]
     await placer.step()
     assert (await feed(db))[: len(seen)] == seen

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from acting import ALICE, WHY, Stage, acting_at, refused, staged
+from in_step import follow
 from lossy import lossy
 from posting import ACCEPTED, answering, hang_up, one_round, provider, sending
 from raw_server import serving
@@ -91,6 +92,7 @@ async def test_what_may_be_alive_is_not_rerun_unless_somebody_says_why(
     job = await make_job(stage.db, stage.app_id, state)
     if not known:
         await stage.db.pool.execute("update attempts set provider_id = null")
+        await follow(stage.db)
     if state is S.CANCELED:
         await stage.db.pool.execute("update attempts set outcome = null")
     if code is not None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from acting import ALICE, WHY, Stage, acting_at, refused, staged
+from in_step import follow
 from posting import hang_up, provider
 from raw_server import serving
 from scene import job_row, make_app, make_job, move, rows_of
@@ -45,6 +46,7 @@ async def pass_by(db: Database, seconds: float) -> None:
     await db.pool.execute(
         "update jobs set posted_at = posted_at - make_interval(secs => $1)", seconds
     )
+    await follow(db)
 
 
 async def test_accepted_under_its_id_it_is_asked_after_and_ends(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from acting import ALICE, WHY, Stage, acting_at, refused, staged
+from in_step import follow
 from posting import Talk, answering, hang_up, provider
 from raw_server import serving
 from scene import job_row, make_app, make_job, move, rows_of
@@ -93,6 +94,7 @@ async def test_a_success_completes_what_is_open_or_expired(
 ) -> None:
     job = await make_job(db, app_id, state)
     await db.pool.execute("update attempts set provider_id = 'req-1'")
+    await follow(db)
     url = "https://media.example/v"
     async with serving(result(url)) as server, acting_at(db, provider(server.origin)) as parts:
         await resync(parts, ALICE, job)
@@ -144,6 +146,7 @@ async def test_an_older_attempt_is_asked_after_too_and_what_it_brought_is_kept(
 async def test_without_an_id_there_is_nothing_to_ask(stage: Stage, state: State, why: str) -> None:
     job = await make_job(stage.db, stage.app_id, state)
     await stage.db.pool.execute("update attempts set provider_id = null")
+    await follow(stage.db)
     await refused(resync(stage.parts, ALICE, job), "conflict", why)
     assert await stage.acts(job) == []
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from in_step import follow
 from posting import agenda_of, answering, provider
 from raw_server import Talk, serving
 from scene import job_row, make_app, make_job, move, rows_of, subscribe
@@ -45,6 +46,7 @@ async def posted(db: Database, job: UUID, ago: float) -> None:
         "update jobs set posted_at = now() - make_interval(secs => $2) where id = $1", job, ago
     )
     await db.pool.execute("update agenda set due_at = now(), lease_until = null")
+    await follow(db)
 
 
 async def looked(db: Database, asker: Asker, talk: Talk = QUEUED) -> None:

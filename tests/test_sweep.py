@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import pytest
+from in_step import follow
 from pydantic import SecretStr
 from raw_server import Server, Talk, serving
 from scene import job_row, make_app, make_job, rows_of
@@ -84,6 +85,7 @@ async def age(db: Database, job: UUID, seconds: float) -> None:
         "update jobs set posted_at = now() - make_interval(secs => $2) where id = $1", job, seconds
     )
     await db.pool.execute("update agenda set due_at = now(), lease_until = null")
+    await follow(db)
 
 
 async def pause_of(db: Database, job: UUID) -> float:
@@ -245,6 +247,7 @@ async def test_given_up_it_is_still_asked_after_rarely_and_a_late_success_comple
 async def test_after_the_late_window_nobody_asks_any_more(db: Database) -> None:
     job = await due_job(db, State.EXPIRED)
     await db.pool.execute("update jobs set finished_at = now() - interval '2 days'")
+    await follow(db)
     async with asking(db, status=RUNNING) as (sweeper, _):
         await one_round(sweeper)
     assert await rows_of(db, "agenda", job) == []
@@ -269,7 +272,7 @@ async def test_an_unconfirmed_job_is_given_up_at_its_own_time_and_a_callback_sti
 async def test_a_provider_without_a_key_keeps_its_jobs(db: Database) -> None:
     job = await due_job(db)
     await db.pool.execute("update jobs set provider = 'gone'")
-    await db.pool.execute("update agenda set provider = 'gone'")
+    await follow(db)
     await one_round(sweeper_at(db, "http://127.0.0.1:9"))
     assert (await job_row(db, job))["state"] == "submitted"
     assert "no key" in (await rows_of(db, "polls", job))[0]["note"]

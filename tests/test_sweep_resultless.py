@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 import sweeping
+from in_step import follow
 from posting import answering, provider_at
 from raw_server import serving
 from scene import job_row, make_app, make_job, rows_of
@@ -40,6 +41,7 @@ async def posted(db: Database, job: UUID, seconds_ago: float) -> None:
         job,
         seconds_ago,
     )
+    await follow(db)
 
 
 @pytest.mark.parametrize("provider", MODELS)

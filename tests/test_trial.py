@@ -5,6 +5,7 @@ import logging
 from uuid import UUID
 
 import pytest
+from in_step import follow
 from pausing import (
     NO_FREE_TIER,
     OUT_OF_BALANCE,
@@ -104,6 +105,7 @@ async def test_a_trial_that_has_nothing_to_send_leaves_it_to_the_next(
 ) -> None:
     first, second = await jobs(db, studio, 2)
     await db.pool.execute("update jobs set cancel_requested_at = now() where id = $1", first)
+    await follow(db)
     await health.pause(db, "fal", seconds=0, longest=0, code="x", message="y", trial=False)
     assert await sent(db, ACCEPTED, rounds=2) == 1
     assert (await job_row(db, first))["state"] == "canceled"

@@ -44,8 +44,10 @@ told as (
     select id, 1, provider_id, $5, '{"status": "https://queue.fal.run/status"}' from job
 ),
 asked as (
-    insert into agenda (job_id, task, provider, due_at)
-    select id, 'poll', 'fal', now() + interval '1 hour' from job
+    insert into agenda (job_id, task, provider, due_at, state, version, attempt, model,
+                        deadline_seconds, posted_at, provider_id, urls)
+    select id, 'poll', 'fal', now() + interval '1 hour', 'submitted', 3, 1, 'fal-ai/veo3/fast',
+           7200, now(), provider_id, '{"status": "https://queue.fal.run/status"}' from job
 )
 insert into job_events (job_id, version, now, was, id, attempt, source, at)
 select id, version, past.now, past.was, gen_random_uuid(), 1, past.source, now()

@@ -17,7 +17,7 @@ from service.tokens import CallbackToken, Tokens
 
 _JOB = "select state, attempt, version, app_id from jobs where id = $1 for update"
 _MOVE = """
-update jobs set state = $2, version = version + 1, error = null, progress = null,
+update jobs set state = $2, version = version + 1, error = null,
     finished_at = now(), learnt_by = 'callback', late = false where id = $1
 """
 _EVENT = """

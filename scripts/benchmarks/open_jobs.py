@@ -41,6 +41,11 @@ with job as (
     providers=", ".join(f"'{name}'" for name in PROVIDERS),
     count=len(PROVIDERS),
 )
+_PROVIDER_ID = "case when state <> 'queued' then id::text end"
+_URLS = """case when state <> 'queued' and provider = 'fal' then json_build_object(
+    'status', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id || '/status',
+    'response', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id,
+    'cancel', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id || '/cancel') end"""
 _TABLES = {
     "jobs": f"""
 insert into jobs (id, state, version, attempt, app_id, provider, model, input, metadata,
@@ -67,16 +72,10 @@ from job cross join (values
     as past (version, now, was, source, of_state)
 where past.version <= job.version and coalesce(past.of_state, job.state) = job.state
 """,
-    "attempts": """
+    "attempts": f"""
 insert into attempts (job_id, number, provider_id, token_key, urls, outcome, outcome_at, output,
                       outputs)
-select id, 1, case when state <> 'queued' then id::text end,
-       case when state <> 'queued' then 'a1b2c3d4' end,
-       case when state <> 'queued' and provider = 'fal' then json_build_object(
-           'status', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id || '/status',
-           'response', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id,
-           'cancel', 'https://queue.fal.run/bytedance/seedance-2.0/requests/' || id || '/cancel')
-       end,
+select id, 1, {_PROVIDER_ID}, case when state <> 'queued' then 'a1b2c3d4' end, {_URLS},
        case state when 'completed' then 'completed' end, case state when 'completed' then at end,
        case state when 'completed' then json_build_object('video', json_build_object(
            'url', 'https://v3.fal.media/files/bench/' || id || '.mp4', 'file_name', 'output.mp4',
@@ -87,11 +86,13 @@ select id, 1, case when state <> 'queued' then id::text end,
 from job
 """,
     "agenda": f"""
-insert into agenda (job_id, task, provider, due_at, tries, overdue_at)
+insert into agenda (job_id, task, provider, due_at, tries, overdue_at, state, version, attempt,
+                    model, deadline_seconds, posted_at, provider_id, urls)
 select id, case state when 'queued' then 'submit' else 'poll' end, provider,
        now() + {_LATER},
        case state when 'queued' then 1 else 0 end,
-       case when state <> 'queued' then at + make_interval(secs => 1e9) end
+       case when state <> 'queued' then at + make_interval(secs => 1e9) end, state, version, 1,
+       '{MODEL}', 1e9, case when state <> 'queued' then at end, {_PROVIDER_ID}, {_URLS}
 from job where state <> 'completed'
 """,
     "polls": """
@@ -115,9 +116,15 @@ select count(*) from jobs
 left join job_events as last
     on last.job_id = jobs.id and last.version = jobs.version and last.now = jobs.state
 left join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+left join agenda on agenda.job_id = jobs.id
 left join transitions on transitions.was = last.was and transitions.now = last.now
 where last.job_id is null or attempts.job_id is null
    or jobs.state <> 'queued' and transitions.was is null
+   or jobs.state <> 'completed' and (
+       agenda.state, agenda.version, agenda.attempt, agenda.provider, agenda.posted_at,
+       agenda.provider_id, agenda.urls::text) is distinct from (
+       jobs.state, jobs.version, jobs.attempt, jobs.provider, jobs.posted_at,
+       attempts.provider_id, attempts.urls::text)
 """
 
 

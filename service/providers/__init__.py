@@ -53,7 +53,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt at a job, as the provider's methods need it."""
+    """One attempt at a job, as the provider's methods need it: `input` to submit, the others to
+    ask after it."""
 
     job_id: UUID
     number: int

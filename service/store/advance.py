@@ -32,7 +32,7 @@ class Move:
     """One item of `advance`; sql/queries/advance.sql says what each field does there.
 
     `due_in` is in seconds: when the job's agenda row is due next (`task` says for what), or None
-    to leave it. `to_attempt` is the attempt that the job has from then on, made where there is
+    of an end. `to_attempt` is the attempt that the job has from then on, made where there is
     none (None: the one it has). `event_id` names the move: asked for after a lost answer.
     """
 

@@ -106,7 +106,6 @@ async def claim_asks(
 
 
 def _due(row: Mapping[str, Any], **more: Any) -> Due:
-    provider_id, urls = (row["provider_id"], row["urls"]) if "urls" in row else (None, None)
     return Due(
         lease=row["lease"],
         tries=row["tries"],
@@ -120,17 +119,18 @@ def _due(row: Mapping[str, Any], **more: Any) -> Due:
             job_id=row["job_id"],
             number=row["attempt"],
             model=row["model"],
-            input=jsontext.loads(row["input"]),
-            provider_id=provider_id,
-            urls=jsontext.loads(urls) if urls else {},
+            input=jsontext.loads(row.get("input", "{}")),
+            provider_id=row.get("provider_id"),
+            urls=jsontext.loads(row.get("urls") or "{}"),
         ),
         **more,
     )
 
 
-async def finish_asks(db: Database, asked: Sequence[Asked]) -> None:
-    """Gives the leases of polls back, each of another job, and records what was said."""
-    await db.rows(
+async def finish_asks(db: Database, asked: Sequence[Asked]) -> list[bool]:
+    """Gives the leases of polls back, each of another job, and records what was said. Of each,
+    whether that is done: False where somebody else holds the job, and it is to be told again."""
+    held = await db.rows(
         "finish_asks",
         [one.due.attempt.job_id for one in asked],
         [one.due.lease for one in asked],
@@ -143,6 +143,8 @@ async def finish_asks(db: Database, asked: Sequence[Asked]) -> None:
         [_shown(one.progress) for one in asked],
         WATCHED_SECONDS,
     )
+    by_others = {row["job_id"] for row in held}
+    return [one.due.attempt.job_id not in by_others for one in asked]
 
 
 async def note_poll(

@@ -57,8 +57,7 @@ where id = $2 and ($1 = 'secret' and secret = $4 or $1 = 'headers' and headers =
 -- name: count_unknown_token_keys
 -- Open attempts whose callback token was signed by a secret that is gone: they are polled.
 select count(*) as attempts from agenda
-join jobs on jobs.id = agenda.job_id
-join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+join attempts on attempts.job_id = agenda.job_id and attempts.number = agenda.attempt
 where attempts.token_key is not null and attempts.token_key <> all ($1::text[]);
 
 -- name: default_secret

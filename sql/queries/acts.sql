@@ -19,7 +19,12 @@ noted as (
     update jobs set cancel_requested_at = coalesce(cancel_requested_at, clock.at)
     from clock where id = $1 and attempt = $2
       and state in ('submitting', 'unconfirmed', 'submitted', 'running')
-    returning id, attempt, state, version, cancel_requested_at = clock.at as is_first, clock.at
+    returning id, attempt, state, version, cancel_requested_at,
+        cancel_requested_at = clock.at as is_first, clock.at
+),
+on_agenda as (
+    update agenda set cancel_requested_at = noted.cancel_requested_at
+    from noted where agenda.job_id = noted.id
 ),
 kept as (
     insert into operator_actions (job_id, id, attempt, act, who, reason, detail, at)
@@ -51,22 +56,25 @@ where jobs.id = $1 order by attempts.number;
 -- asked after from then on, in $4 seconds first; who did it is kept ($5 to $8). Empty: not so.
 with clock as materialized (select now() as at),
 expired as (
-    select id, provider from jobs where id = $1 and attempt = $2 and state = 'expired'
-    for no key update
+    select * from jobs where id = $1 and attempt = $2 and state = 'expired' for no key update
 ),
 named as (
     update attempts set provider_id = $3::text from expired
     where attempts.job_id = expired.id and number = $2 and provider_id is null
-    returning attempts.job_id, expired.provider
+    returning expired.*, attempts.provider_id, attempts.urls, attempts.cancel_answer
 ),
 asked as (
-    insert into agenda (job_id, task, provider, due_at)
-    select job_id, 'late', provider, clock.at + make_interval(secs => $4::double precision)
+    insert into agenda (job_id, task, provider, due_at, state, version, attempt, model,
+                        deadline_seconds, posted_at, finished_at, cancel_requested_at,
+                        told_stuck_at, provider_id, urls, cancel_answer)
+    select id, 'late', provider, clock.at + make_interval(secs => $4::double precision), state,
+           version, attempt, model, deadline_seconds, posted_at, finished_at, cancel_requested_at,
+           told_stuck_at, provider_id, urls, cancel_answer
     from named, clock
     on conflict do nothing
 )
 insert into operator_actions (job_id, id, attempt, act, who, reason, detail, at)
-select job_id, $5, $2, 'resolve', $6::text, $7::text, $8::text::json, clock.at from named, clock
+select named.id, $5, $2, 'resolve', $6::text, $7::text, $8::text::json, clock.at from named, clock
 on conflict do nothing
 returning id;
 

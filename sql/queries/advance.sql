@@ -24,13 +24,15 @@ item as (
         expected, to_attempt, n)
 ),
 locked as materialized (
-    select id, state, attempt, version, deadline_seconds,
-           cancel_requested_at is not null as canceling
+    select id, state, attempt, version, model, deadline_seconds, posted_at, finished_at,
+           cancel_requested_at, told_stuck_at
     from jobs where id = any ($1::uuid[]) order by id for update
 ),
 matched as ( -- `attempts` as of the statement's start: enough for what it decides
-    select item.*, locked.state, locked.version, locked.canceling, locked.deadline_seconds,
+    select item.*, locked.state, locked.version, locked.model, locked.deadline_seconds,
+           locked.posted_at, locked.finished_at, locked.cancel_requested_at, locked.told_stuck_at,
            locked.attempt = item.attempt as current,
+           attempts.provider_id as known_id, attempts.urls as known_urls, attempts.cancel_answer,
            item.now in ('completed', 'failed', 'canceled') and item.was is null as is_verdict,
            coalesce(attempts.provider_id, item.provider_id) is not null as askable,
            coalesce(attempts.outcome = item.now -- `->>` would refuse a NUL in what was kept
@@ -62,7 +64,7 @@ moved as (
         attempt = coalesce(seen.to_attempt, jobs.attempt),
         cancel_requested_at = case when seen.to_attempt is null then jobs.cancel_requested_at end,
         told_stuck_at = case when seen.now <> 'queued' then jobs.told_stuck_at end,
-        error = seen.error::json, progress = seen.progress::json,
+        error = seen.error::json,
         posted_at = case seen.now when 'submitting' then clock.at when 'queued' then null
             else jobs.posted_at end,
         submitted_at = case when seen.now in ('submitted', 'running', 'completed')
@@ -75,8 +77,8 @@ moved as (
         late = seen.state = 'expired' and seen.now = 'completed'
     from seen, clock where jobs.id = seen.job_id and seen.moves
     returning jobs.id, jobs.version, jobs.state, jobs.attempt, jobs.app_id, jobs.notify_hook,
-        jobs.provider, seen.state as was, seen.event_id, seen.source, seen.error, seen.due_in,
-        seen.to_attempt, clock.at
+        jobs.provider, jobs.model, jobs.deadline_seconds, seen.state as was, seen.event_id,
+        seen.source, seen.error, seen.due_in, seen.to_attempt, clock.at
 ),
 opened as (
     insert into attempts (job_id, number)
@@ -145,26 +147,52 @@ dropped as ( -- it ended, and there is nothing left to ask
         and moved.state in ('completed', 'failed', 'canceled', 'expired')
 ),
 started as ( -- an ended job's agenda was dropped; where one is left, `dated` has it
-    insert into agenda (job_id, task, provider, due_at)
-    select id, 'submit', provider, at from moved
-    where state = 'queued' and was in ('completed', 'failed', 'canceled', 'expired')
+    insert into agenda (job_id, task, provider, due_at, state, version, attempt, model,
+                        deadline_seconds, posted_at, finished_at, cancel_requested_at,
+                        told_stuck_at, provider_id, urls, cancel_answer)
+    select id, 'submit', provider, at, state, version, attempt, model, deadline_seconds,
+           null, null, null, null, null, null, null
+    from moved where state = 'queued' and was in ('completed', 'failed', 'canceled', 'expired')
     union all -- it expired without an id to ask by, and a hint tells one
-    select job_id, 'late', provider, clock.at from seen, clock
+    select job_id, 'late', provider, clock.at, state, version, attempt, model, deadline_seconds,
+           posted_at, finished_at, cancel_requested_at, told_stuck_at,
+           coalesce(known_id, provider_id), coalesce(known_urls, urls::json), cancel_answer
+    from seen, clock
     where ask and not moves and state = 'expired' and current and askable and not foreign_id
         and provider is not null
     on conflict do nothing
 ),
-dated as ( -- other rows than `dropped`: these have a date
+dated as ( -- other rows than `dropped`: what goes on, and what somebody tells how to ask after
     update agenda set
         task = case when seen.moves then coalesce(seen.task, agenda.task) else agenda.task end,
+        state = case when seen.moves then seen.now else agenda.state end,
+        version = seen.version + seen.moves::integer,
+        attempt = coalesce(seen.to_attempt, agenda.attempt),
+        posted_at = case
+            when not seen.moves then agenda.posted_at
+            when seen.now = 'submitting' then clock.at
+            when seen.now <> 'queued' then agenda.posted_at end,
+        finished_at = case
+            when not seen.moves then agenda.finished_at
+            when seen.now in ('completed', 'failed', 'canceled', 'expired') then clock.at end,
+        told_stuck_at = case
+            when not seen.moves or seen.now <> 'queued' then agenda.told_stuck_at end,
+        cancel_requested_at = case when seen.to_attempt is null then agenda.cancel_requested_at end,
+        cancel_answer = case when seen.to_attempt is null then agenda.cancel_answer end,
+        provider_id = case when seen.to_attempt is null
+            then coalesce(agenda.provider_id, seen.provider_id) end,
+        urls = case when seen.to_attempt is null then coalesce(agenda.urls, seen.urls::json) end,
+        progress = case when seen.moves then seen.progress::json else agenda.progress end,
         tries = case -- a POST that did not get there, or was refused for now, is one try of several
             when not seen.moves or seen.now = 'submitting'
                 or seen.state = 'submitting' and seen.now = 'queued' then agenda.tries
             else 0 end,
         due_at = case
+            when not seen.moves and not seen.ask then agenda.due_at
             when not seen.moves or agenda.due_at < agenda.lease_until
-                or seen.canceling and seen.now in ('submitted', 'running') then clock.at
-            else clock.at + make_interval(secs => seen.due_in) end,
+                or seen.cancel_requested_at is not null and seen.now in ('submitted', 'running')
+                then clock.at
+            else coalesce(clock.at + make_interval(secs => seen.due_in), agenda.due_at) end,
         lease_until = case
             when not seen.moves then agenda.lease_until
             when seen.now = 'submitting' then clock.at + make_interval(secs => seen.due_in) end,
@@ -174,12 +202,16 @@ dated as ( -- other rows than `dropped`: these have a date
                 then clock.at + make_interval(secs => seen.deadline_seconds)
             when seen.now not in ('queued', 'expired') then agenda.overdue_at end
     from seen, clock
-    where agenda.job_id = seen.job_id and seen.due_in is not null
-      and (seen.moves or seen.ask and seen.current and not seen.foreign_id)
+    where agenda.job_id = seen.job_id and case
+        when seen.moves then seen.due_in is not null
+            or seen.now not in ('completed', 'failed', 'canceled', 'expired')
+        else seen.current and not seen.foreign_id and seen.to_attempt is null
+            and (seen.ask or agenda.provider_id is null and seen.provider_id is not null
+                or agenda.urls is null and seen.urls is not null) end
 ),
 judged as (
     select n, job_id, attempt, callback_id, provider, address, headers, body, state, moves,
-           canceling, provider_id,
+           cancel_requested_at is not null as canceling, provider_id,
            case when verdict is not null then verdict
                 when state is null then 'ignored'
                 when foreign_id then 'refused'
@@ -209,5 +241,5 @@ kept as (
 select judged.verdict, judged.reason, judged.moves as moved,
        coalesce(moved.state, judged.state) as state, moved.version, judged.state as was,
        exists (select from staged where staged.job_id = judged.job_id) as staged,
-       coalesce(judged.canceling, false) as canceling
+       judged.canceling
 from judged left join moved on moved.id = judged.job_id order by judged.n;

@@ -50,19 +50,18 @@ claimed as (
     from clock
     where agenda.job_id = any (array( -- by key, whatever the plan
         select job_id from due where not trial or provider in (select provider from on_trial)))
-    returning agenda.job_id, agenda.lease, agenda.tries
+    returning agenda.job_id, agenda.lease, agenda.tries, agenda.state, agenda.version,
+        agenda.attempt, agenda.provider, agenda.model, agenda.deadline_seconds,
+        agenda.cancel_requested_at is not null as canceling
 )
-select claimed.job_id, claimed.lease, claimed.tries, due.trial, due.ailing,
-       jobs.state, jobs.version, jobs.attempt,
-       jobs.provider, jobs.cancel_requested_at is not null as canceling,
-       jobs.model, jobs.input, jobs.deadline_seconds, job_secrets.stored as secrets
+select claimed.*, due.trial, due.ailing, jobs.input, job_secrets.stored as secrets
 from claimed join due using (job_id) join jobs on jobs.id = claimed.job_id
 left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: claim_asks
 -- Leases the jobs that are due for one of the tasks $4, as many of each provider's as it has places.
 -- Its tasks take turns, in the order given, each with its most overdue first: none waits for all of
--- another's.
+-- another's. It meets the agenda alone, and what inputs hold in secret.
 with clock as materialized (select now() as at),
 turn as materialized (
     select * from unnest($2::text[], $3::integer[]) as turn (provider, places)
@@ -90,18 +89,15 @@ claimed as (
         due_at = clock.at + make_interval(secs => $1::double precision),
         lease_until = clock.at + make_interval(secs => $1::double precision)
     from clock where agenda.job_id = any (array(select job_id from due)) -- by key, whatever the plan
-    returning agenda.job_id, agenda.task, agenda.lease, agenda.tries
+    returning agenda.job_id, agenda.task, agenda.lease, agenda.tries, agenda.state, agenda.version,
+        agenda.attempt, agenda.provider, agenda.model, agenda.deadline_seconds,
+        agenda.cancel_requested_at is not null as canceling, agenda.cancel_answer,
+        agenda.told_stuck_at is not null as told_stuck, agenda.provider_id, agenda.urls,
+        extract(epoch from clock.at - agenda.posted_at)::double precision as age,
+        extract(epoch from clock.at - agenda.finished_at)::double precision as ended_for
 )
-select claimed.job_id, claimed.task, claimed.lease, claimed.tries, jobs.state, jobs.version,
-       jobs.attempt, jobs.cancel_requested_at is not null as canceling, attempts.cancel_answer,
-       jobs.told_stuck_at is not null as told_stuck,
-       jobs.provider, jobs.model, jobs.input, jobs.deadline_seconds,
-       job_secrets.stored as secrets, attempts.provider_id,
-       attempts.urls, extract(epoch from clock.at - jobs.posted_at)::double precision as age,
-       extract(epoch from clock.at - jobs.finished_at)::double precision as ended_for
-from claimed join jobs on jobs.id = claimed.job_id
-join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
-left join job_secrets on job_secrets.job_id = claimed.job_id cross join clock;
+select claimed.*, job_secrets.stored as secrets
+from claimed left join job_secrets on job_secrets.job_id = claimed.job_id;
 
 -- name: rooms
 -- How the providers $1 have been answering, and every other one that has work or a history; how
@@ -133,21 +129,21 @@ order by known.provider;
 -- Records polls, each of another job, and gives their leases back: due again after `again_in` seconds
 -- ($10 at most while somebody waits for the job), or at once where someone asked for it meanwhile;
 -- dropped where that is null. A lease that ended meanwhile dates and drops nothing, nor does one that
--- a move has ended: the move has given the date, be it that of the next attempt. The jobs are locked
--- first, in id order, as whoever moves them locks them.
+-- a move has ended: the move has given the date, be it that of the next attempt. Whoever moves a job
+-- holds its row of `jobs`, and then its row here: this waits for neither, and returns the jobs whose
+-- rows here others hold, to be told again.
 with clock as materialized (select now() as at),
-locked as materialized (
-    select id from jobs where id = any ($1::uuid[]) order by id for no key update
-),
 asked as materialized (
-    select item.* from unnest(
+    select * from unnest(
         $1::uuid[], $2::integer[], $3::integer[], $4::double precision[], $5::uuid[],
         $6::integer[], $7::text[], $8::text[], $9::text[]
     ) as item (job_id, lease, attempt, again_in, poll_id, duration_ms, said, note, progress)
-    join locked on locked.id = item.job_id
+),
+free as materialized (
+    select job_id from agenda where job_id = any ($1::uuid[]) for update skip locked
 ),
 dropped as (
-    delete from agenda using asked
+    delete from agenda using asked join free using (job_id)
     where agenda.job_id = any ($1::uuid[]) -- by key, whatever the plan
         and agenda.job_id = asked.job_id and agenda.lease = asked.lease
         and agenda.lease_until is not null and asked.again_in is null
@@ -157,8 +153,11 @@ dated as (
         due_at = case when agenda.due_at < agenda.lease_until then clock.at
                  when watched_until > clock.at
                  then clock.at + make_interval(secs => least(asked.again_in, $10::double precision))
-                 else clock.at + make_interval(secs => asked.again_in) end
-    from asked, clock
+                 else clock.at + make_interval(secs => asked.again_in) end,
+        progress = case when asked.progress is not null and agenda.attempt = asked.attempt
+                and agenda.state in ('submitted', 'running')
+            then asked.progress::json else agenda.progress end
+    from asked join free using (job_id), clock
     where agenda.job_id = any ($1::uuid[])
         and agenda.job_id = asked.job_id and agenda.lease = asked.lease
         and agenda.lease_until is not null and asked.again_in is not null
@@ -169,10 +168,9 @@ noted as (
     where poll_id is not null
     on conflict do nothing
 )
-update jobs set progress = asked.progress::json from asked
-where jobs.id = any ($1::uuid[]) and jobs.id = asked.job_id and jobs.attempt = asked.attempt
-  and asked.progress is not null and jobs.state in ('submitted', 'running')
-  and jobs.progress::text is distinct from asked.progress;
+select job_id from agenda
+where (select count(*) from free) < cardinality($1::uuid[])
+    and job_id = any ($1::uuid[]) and job_id not in (select job_id from free);
 
 -- name: delay_submit
 -- Gives a submit's lease back: tried again after $3 seconds.
@@ -200,6 +198,5 @@ noted as (
     select $1, $2, $3, clock.at, $4, $5, $6 from clock
     on conflict do nothing
 )
-update jobs set progress = $7::text::json
-where id = $1 and attempt = $3 and $7::text is not null and state in ('submitted', 'running')
-  and progress::text is distinct from $7::text;
+update agenda set progress = $7::text::json
+where job_id = $1 and attempt = $3 and $7::text is not null and state in ('submitted', 'running');

@@ -96,6 +96,10 @@ told as (
       and state in ('unconfirmed', 'submitted', 'running')
     returning id, version, state, attempt, app_id, error, clock.at
 ),
+on_agenda as (
+    update agenda set told_stuck_at = told.at, version = told.version
+    from told where agenda.job_id = told.id
+),
 recorded as (
     insert into job_events (job_id, version, now, was, id, attempt, source, detail, at)
     select id, version, state, null, $3::uuid, attempt, 'sweep', error, at from told

@@ -21,7 +21,7 @@ from provider_health order by provider;
 -- The jobs that may have been paid for and may never come back, and their estimates.
 select jobs.provider, jobs.currency, count(*) as jobs, sum(jobs.estimate) as estimate
 from agenda join jobs on jobs.id = agenda.job_id
-where agenda.task = 'give_up' and jobs.state = 'unconfirmed'
+where agenda.task = 'give_up' and agenda.state = 'unconfirmed'
 group by jobs.provider, jobs.currency order by jobs.provider, jobs.currency;
 
 -- name: measure_backlog

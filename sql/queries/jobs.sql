@@ -29,11 +29,12 @@ first_event as (
     select id, 1, 'queued', null, $16::uuid, 1, 'api', created_at from made
 ),
 first_task as (
-    insert into agenda (job_id, task, provider, due_at)
-    select id, 'submit', $5, created_at from made
+    insert into agenda (job_id, task, provider, due_at, state, version, attempt, model,
+                        deadline_seconds)
+    select id, 'submit', $5, created_at, 'queued', 1, 1, $6, $11::double precision from made
 )
 select made.*, null::text as provider_id, null::json as output, null::json as outputs,
-       null::numeric as actual, false as stuck, health.code as waiting_code,
+       null::numeric as actual, null::json as progress, false as stuck, health.code as waiting_code,
        health.message as waiting_message, health.paused_until as waiting_until
 from made cross join clock
 left join provider_health as health on health.provider = made.provider
@@ -110,5 +111,11 @@ where id = $1 and not warnings::jsonb ? $2;
 
 -- name: answer_cancel
 -- What the provider said to a cancel, once.
-update attempts set cancel_answer = $3
-where job_id = $1 and number = $2 and cancel_answer is null;
+with locked as materialized (select id from jobs where id = $1 for no key update),
+answered as (
+    update attempts set cancel_answer = $3::text from locked
+    where attempts.job_id = locked.id and number = $2 and cancel_answer is null
+    returning attempts.job_id, number
+)
+update agenda set cancel_answer = $3::text from answered
+where agenda.job_id = answered.job_id and agenda.attempt = answered.number;

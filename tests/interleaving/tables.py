@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conftest import TABLES
+from in_step import OUT_OF_STEP
 
 from service import jsontext
 from service.database import Database
@@ -13,7 +14,9 @@ _SHOWN = {
     " cancel_requested_at is not null as canceling",
     "attempts": "job_id, number, provider_id, outcome, outputs::text as outputs,"
     " disagreement->>'now' as disagreement, cancel_answer",
-    "agenda": "job_id, task, due_at <= now() as is_due, lease_until is not null as is_leased",
+    "agenda": "job_id, task, due_at <= now() as is_due, lease_until is not null as is_leased,"
+    f" (select said || ', but ' || so from ({OUT_OF_STEP}) as wrong"
+    " where wrong.job_id = agenda.job_id) as out_of_step",
     "job_events": "job_id, version, now, was, attempt, source, extract(epoch from at) as at,"
     " detail->>'message' as message",
     "unplaced": "job_id, version",

@@ -78,10 +78,12 @@ def ends(events: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def agenda(job: Row, left: list[dict[str, Any]]) -> Iterator[str]:
-    """Something is left to do for what is open, and for nothing else."""
+    """Something is left to do for what is open, and for nothing else; what is said there is so."""
     task = left[0]["task"] if left else None
     if task not in TASKS.get(job["state"], {None}):
         yield f"it is {job['state']}, and what is left to do is {task}"
+    if left and left[0]["out_of_step"]:
+        yield f"its agenda says {left[0]['out_of_step']}"
 
 
 def news(job: Row, snapshot: Snapshot, subscriptions: Mapping[str, list[str]]) -> Iterator[str]:
