@@ -110,6 +110,15 @@ async def test_progress_of_an_attempt_that_is_no_longer_current_is_not_shown(db:
     assert (left["lease_until"], left["progress"]) == (None, None)
 
 
+async def test_nor_is_that_of_one_that_has_expired(db: Database) -> None:
+    await make_job(db, await make_app(db), State.EXPIRED)
+    await db.pool.execute("update agenda set due_at = now()")
+    turn = agenda.Turn(provider="fal", places=1)
+    (late,) = await agenda.claim_asks(db, lease_seconds=60.0, turns=[turn], tasks=agenda.ASKS)
+    await agenda.finish_asks(db, [asked(late, progress=Progress(fraction=0.5))])
+    assert (await rows_of(db, "agenda", late.attempt.job_id))[0]["progress"] is None
+
+
 async def test_a_sweeper_tells_it_until_it_is_taken(db: Database) -> None:
     """Its poll ends while somebody holds the job."""
     job = await make_job(db, await make_app(db), State.SUBMITTED)

@@ -188,7 +188,7 @@ dated as ( -- other rows than `dropped`: what goes on, and what somebody tells h
                 or seen.state = 'submitting' and seen.now = 'queued' then agenda.tries
             else 0 end,
         due_at = case
-            when not seen.moves and not seen.ask then agenda.due_at
+            when not seen.moves and seen.ask is not true then agenda.due_at
             when not seen.moves or agenda.due_at < agenda.lease_until
                 or seen.cancel_requested_at is not null and seen.now in ('submitted', 'running')
                 then clock.at
