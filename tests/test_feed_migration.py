@@ -1,16 +1,14 @@
 """sql/migrations/0006_feed.sql: the events of before have their app and type afterwards."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
-from own_database import own_database
+from own_database import database_before
 
 from service.database import migrate
 
-MIGRATIONS = sorted((Path(__file__).parent.parent / "sql" / "migrations").glob("*.sql"))
 THIS = "0006_feed"
 APP, JOB, GONE = UUID(int=1), UUID(int=2), UUID(int=3)
 # A job that was submitted, told to be stuck and failed, and a line of a job that is gone.
@@ -39,17 +37,7 @@ values (1, '{JOB}', 3, gen_random_uuid()), (2, '{GONE}', 3, gen_random_uuid()),
 
 @pytest.fixture
 async def before(server: str) -> AsyncIterator[str]:
-    """The address of a database as it was before that migration."""
-    async with own_database(server, "before") as url:
-        there = await asyncpg.connect(url)
-        await there.execute(
-            "create table migrations (name text primary key, applied_at timestamptz not null)"
-        )
-        for path in (one for one in MIGRATIONS if one.stem < THIS):
-            await there.execute(path.read_text())
-            await there.execute("insert into migrations values ($1, now())", path.stem)
-        await there.execute(PAST)
-        await there.close()
+    async with database_before(server, THIS, PAST) as url:
         yield url
 
 
