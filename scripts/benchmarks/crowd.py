@@ -13,7 +13,7 @@ from benchmarks.open_jobs import Span, fill
 from service.database import Database, migrate
 
 SMALLER = 100  # times fewer open jobs in the small database
-JOB_BYTES = 2_500  # with its rows in every table and their indexes
+JOB_BYTES = 2_900  # with its rows in every table and their indexes
 WAL_BYTES = 2 << 30
 _READ = """
 select sum(length(pg_read_binary_file(file.path, start, 1 << 24)))
