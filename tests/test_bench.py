@@ -90,7 +90,7 @@ def test_the_sweep_benchmark_holds_large_databases_against_a_small_one(
     bench: tuple[list[Line], str],
 ) -> None:
     by_name = {one["name"]: one for one in of(bench, "sweep")}
-    for look in ("tick", "in memory", "asks", "submits"):
+    for look in ("tick", "asks", "submits"):
         small = by_name.pop(f"{look} small")
         large, beside_ended = by_name.pop(f"{look} large"), by_name.pop(f"{look} ended")
         figures = [one["figures"] for one in (small, large, beside_ended)]

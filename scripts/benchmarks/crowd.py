@@ -2,7 +2,7 @@
 
 import errno
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,6 @@ from service.database import Database, migrate
 SMALLER = 100  # times fewer open jobs in the small database
 JOB_BYTES = 2_900  # with its rows in every table and their indexes
 WAL_BYTES = 2 << 30
-_READ = """
-select sum(length(pg_read_binary_file(file.path, start, 1 << 24)))
-from pg_class as met
-cross join lateral generate_series(0, pg_relation_size(met.oid) / (1 << 30)) as nth
-cross join lateral (
-    select pg_relation_filepath(met.oid) || coalesce('.' || nullif(nth, 0), '') as path) as file
-cross join lateral generate_series(0, (pg_stat_file(file.path, true)).size, 1 << 24) as start
-where met.oid = any ($1::regclass[]::oid[])
-   or met.oid in (select indexrelid from pg_index where indrelid = any ($1::regclass[]::oid[]))
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +27,6 @@ class Crowd:
     ended: int
     connection: asyncpg.Connection
     db: Database
-
-
-async def read_whole(crowd: Crowd, tables: Sequence[str]) -> None:
-    """Reads these tables and their indexes, so that the system has them in its memory; Postgres'
-    own is left as it is. Some systems drop what lay idle for a minute, however much is free."""
-    await crowd.connection.fetchval(_READ, list(tables), timeout=600.0)
 
 
 def needed(jobs: int, ended: int) -> int:

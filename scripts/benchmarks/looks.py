@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
-from benchmarks.crowd import Crowd, read_whole
+from benchmarks.crowd import Crowd
 from benchmarks.open_jobs import PROVIDERS, chosen, make_due, put_away
 from benchmarks.processor import parent_of, used
 from benchmarks.statements import Explained, Timed, Touched
@@ -34,7 +34,6 @@ LOOK_SECONDS, LONGEST_SECONDS = 1.0, 600.0
 LEASE_SECONDS, LATER_SECONDS = 60.0, 3600.0
 EACH = 32  # jobs of a provider at once, as in service
 TURNS = [Turn(provider=name, places=EACH) for name in PROVIDERS]
-MET = ("agenda", "jobs", "attempts", "polls")
 _TOLD = """
 select count(*) from polls where job_id = any ($1::uuid[]) and said = 'running' and at >= $2
 """
@@ -82,11 +81,6 @@ class Looker:
             raise RuntimeError(f"{told} of {len(job_ids)} jobs were asked after")
         await put_away(self.crowd.connection, job_ids)
         return look
-
-    async def tick_in_memory(self, turn: int) -> Look:
-        """As `tick`, once the system has in its memory what Postgres has not."""
-        await read_whole(self.crowd, MET)
-        return await self.tick(turn)
 
     async def asks(self, turn: int) -> Look:
         """Claims what is to be asked after, and stores the answers, one statement after another."""

@@ -23,7 +23,6 @@ from service.pooled import Asker
 DUE_SHARE = 10  # of the small database's open jobs one in so many is due, as many in the others
 VARIANTS: Mapping[str, Callable[[Looker, int], Awaitable[Look]]] = {
     "tick": Looker.tick,
-    "in memory": Looker.tick_in_memory,
     "asks": Looker.asks,
     "submits": Looker.submits,
 }
@@ -158,8 +157,7 @@ def show(measured: Sequence[Measured], *, rounds: int) -> None:
         "alone, one after another\n"
         f"medians of {rounds} alternating rounds; processor: of Postgres and this side; p50, p99, "
         "hit and read (8 KiB pages): of one claim;\n"
-        "met: rows of the agenda that the claims went through, for each job due; in memory: tick, "
-        "once the tables'\nfiles were read, so that the disk has no part in it"
+        "met: rows of the agenda that the claims went through, for each job due"
     )
     table.add_column("")
     for name in COLUMNS:
