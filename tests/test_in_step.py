@@ -83,6 +83,20 @@ async def test_progress_is_shown_of_the_attempt_that_is_on_its_way(
     assert (await rows_of(db, "agenda", job))[0]["progress"] is None
 
 
+async def test_what_is_not_so_keeps_no_job_from_its_end(db: Database) -> None:
+    """As where a process of before has told that the job is stuck."""
+    job = await make_job(db, await make_app(db), S.SUBMITTED)
+    assert await events.tell_stuck(db, job, 3)
+    await db.pool.execute("update agenda set version = 3, told_stuck_at = null")
+    (before,) = await rows_of(db, "agenda", job)
+    end = {"was": S.SUBMITTED, "now": S.EXPIRED, "source": "sweep"}
+    assert not (await move(db, job, expected=before["version"], **end)).moved
+    (after,) = await rows_of(db, "agenda", job)
+    assert (after["version"], after["due_at"]) == (4, before["due_at"])
+    assert await out_of_step(db) == []
+    assert (await move(db, job, expected=after["version"], **end)).moved
+
+
 async def test_what_is_not_so_is_seen(db: Database) -> None:
     job = await make_job(db, await make_app(db), S.RUNNING)
     for change in ("state = 'submitted'", "version = 9", "provider_id = 'req-2'", "urls = '{}'"):

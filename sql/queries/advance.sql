@@ -165,19 +165,19 @@ started as ( -- an ended job's agenda was dropped; where one is left, `dated` ha
 dated as ( -- other rows than `dropped`: what goes on, and what somebody tells how to ask after
     update agenda set
         task = case when seen.moves then coalesce(seen.task, agenda.task) else agenda.task end,
-        state = case when seen.moves then seen.now else agenda.state end,
+        state = case when seen.moves then seen.now else seen.state end,
         version = seen.version + seen.moves::integer,
-        attempt = coalesce(seen.to_attempt, agenda.attempt),
+        attempt = coalesce(seen.to_attempt, seen.attempt),
         posted_at = case
-            when not seen.moves then agenda.posted_at
+            when not seen.moves then seen.posted_at
             when seen.now = 'submitting' then clock.at
-            when seen.now <> 'queued' then agenda.posted_at end,
+            when seen.now <> 'queued' then seen.posted_at end,
         finished_at = case
-            when not seen.moves then agenda.finished_at
+            when not seen.moves then seen.finished_at
             when seen.now in ('completed', 'failed', 'canceled', 'expired') then clock.at end,
         told_stuck_at = case
-            when not seen.moves or seen.now <> 'queued' then agenda.told_stuck_at end,
-        cancel_requested_at = case when seen.to_attempt is null then agenda.cancel_requested_at end,
+            when not seen.moves or seen.now <> 'queued' then seen.told_stuck_at end,
+        cancel_requested_at = case when seen.to_attempt is null then seen.cancel_requested_at end,
         cancel_answer = case when seen.to_attempt is null then agenda.cancel_answer end,
         provider_id = case when seen.to_attempt is null
             then coalesce(agenda.provider_id, seen.provider_id) end,
@@ -206,7 +206,8 @@ dated as ( -- other rows than `dropped`: what goes on, and what somebody tells h
         when seen.moves then seen.due_in is not null
             or seen.now not in ('completed', 'failed', 'canceled', 'expired')
         else seen.current and not seen.foreign_id and seen.to_attempt is null
-            and (seen.ask or agenda.provider_id is null and seen.provider_id is not null
+            and (seen.ask or agenda.version <> seen.version
+                or agenda.provider_id is null and seen.provider_id is not null
                 or agenda.urls is null and seen.urls is not null) end
 ),
 judged as (
