@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from service.database import Database
@@ -26,8 +27,8 @@ from service.store.agenda import Asked, Due, finish_asks
 from service.turns import Turns
 
 UNKNOWN_PROVIDER_SECONDS = 300.0
-# Between looks that found no more than there was room for: one for three jobs costs Postgres hardly
-# less than one for ten, and every answer wakes us.
+# Between looks, unless there is room again where there was too little: one for three jobs costs
+# Postgres hardly less than one for ten, and every answer wakes us.
 APART_SECONDS = 0.05
 HELD_SECONDS = 0.02
 
@@ -70,18 +71,23 @@ class Sweeper:
         self.turns = turns
         self.wake = wake
         self._looked_at = -math.inf
-        self._sated = False
         self._moves = moves
         self._ends = Gather(self._note, key=lambda asked: asked.due.attempt.job_id)
 
     async def step(self) -> bool:
         """Claims the due jobs whose turn it is and starts asking after them. False: a place that
         becomes free wakes the loop. Raises DatabaseAway."""
-        if self._sated:
-            await asyncio.sleep(self._looked_at + APART_SECONDS - time.monotonic())
+        await self._hold_back()
         self._looked_at = time.monotonic()
-        self._sated = not await self.turns.start(self._settle)
+        await self.turns.start(self._settle)
         return False
+
+    async def _hold_back(self) -> None:
+        until = self._looked_at + APART_SECONDS
+        while not self.turns.pressing and (left := until - time.monotonic()) > 0:
+            self.wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), left)
 
     async def finish(self) -> None:
         """Ends the polls under way; their leases run out, and another look follows. What is being

@@ -6,7 +6,7 @@ be asked do not wait for those about which one can, nor one kind of work for all
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +49,17 @@ class Turns:
         self._allowance = Allowance(clock)
         self._asking = Shares(limits.each, wake)
         self._doubting = Shares(limits.each, wake)
+        self._full: list[str] = []
         self._asks, self._doubts = deque(ASKS), deque(DOUBTS)  # each begins with another task
 
-    async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> bool:
-        """Starts `settle` for each job whose turn has come; whether a provider has had all the
-        places that there were, so that more may be due. Raises DatabaseAway."""
+    @property
+    def pressing(self) -> bool:
+        """Whether there is a place by now for a provider that had none left after the last look, so
+        that more may be due."""
+        return any(self._asking.of(name).free > 0 for name in self._full)
+
+    async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> None:
+        """Starts `settle` for each job whose turn has come. Raises DatabaseAway."""
         rooms = (await self._health.rooms()).values()
         if self._allowance.left(DOUBT, 1.0) > 0:
             self._allowance.take(DOUBT)
@@ -64,8 +70,8 @@ class Turns:
         for due in claimed:
             self._allowance.take(due.provider)
             self._asking.of(due.provider).start(settle(due))
-        of = Counter(due.provider for due in claimed)
-        return any(of[turn.provider] >= turn.places for turn in turns)
+        names = [turn.provider for turn in turns]
+        self._full = [name for name in names if self._asking.of(name).free == 0]
 
     async def drain(self) -> None:
         """Waits until everything under way has ended by itself."""
