@@ -6,7 +6,7 @@ be asked do not wait for those about which one can, nor one kind of work for all
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,18 +49,18 @@ class Turns:
         self._allowance = Allowance(clock)
         self._asking = Shares(limits.each, wake)
         self._doubting = Shares(limits.each, wake)
-        self._full: list[str] = []
+        self._full: list[Room] = []
         self._asks, self._doubts = deque(ASKS), deque(DOUBTS)  # each begins with another task
 
     @property
     def pressing(self) -> bool:
-        """Whether there is a place by now for a provider that had none left after the last look, so
-        that more may be due."""
-        return any(self._asking.of(name).free > 0 for name in self._full)
+        """Whether there is a place by now for a provider that had all that there were at the last
+        look, so that more may be due."""
+        return any(self._to_ask(room).places > 0 for room in self._full)
 
     async def start(self, settle: Callable[[Due], Coroutine[Any, Any, None]]) -> None:
         """Starts `settle` for each job whose turn has come. Raises DatabaseAway."""
-        rooms = (await self._health.rooms()).values()
+        rooms = [*(await self._health.rooms()).values()]
         if self._allowance.left(DOUBT, 1.0) > 0:
             self._allowance.take(DOUBT)
             for due in await self._claim(self._doubts, [self._in_doubt(room) for room in rooms]):
@@ -70,8 +70,9 @@ class Turns:
         for due in claimed:
             self._allowance.take(due.provider)
             self._asking.of(due.provider).start(settle(due))
-        names = [turn.provider for turn in turns]
-        self._full = [name for name in names if self._asking.of(name).free == 0]
+        took = Counter(due.provider for due in claimed)
+        asked = zip(rooms, turns, strict=True)
+        self._full = [room for room, turn in asked if took[turn.provider] >= turn.places]
 
     async def drain(self) -> None:
         """Waits until everything under way has ended by itself."""
