@@ -1,6 +1,7 @@
 """How often the sweeper looks: at once where more may be due than there was room for."""
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,9 +13,12 @@ from waiting import until
 
 from service import sweep
 from service.database import Database
+from service.health import Health
 from service.job import State
 from service.pooled import Asker
-from service.turns import Limits
+from service.store import agenda
+from service.store.agenda import Due
+from service.turns import Limits, Turns
 
 RUNNING = answering("202 Accepted", {"status": "IN_PROGRESS", "logs": None})
 
@@ -71,3 +75,34 @@ async def test_one_that_hangs_has_nobody_looked_at_more_often(
         await sweeper.turns.drain()
     assert await db.pool.fetchval("select count(*) from polls") == 4
     await asker.aclose()
+
+
+async def test_places_that_are_free_again_by_the_time_it_has_looked_are_given_at_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = await make_app(db)
+    for number in range(3):
+        await make_job(db, studio, State.SUBMITTED, provider_id=f"req-{number}")
+    await db.pool.execute("update agenda set due_at = now() + interval '1 hour'")
+    wake, answers = asyncio.Event(), asyncio.Event()
+    turns = Turns(db, Health(db), Limits(each=2), lease=60.0, wake=wake)
+    claim_asks = agenda.claim_asks
+
+    async def settle(due: Due) -> None:
+        await answers.wait()
+
+    async def slowly(*given: Any, **more: Any) -> list[Due]:
+        claimed = await claim_asks(*given, **more)
+        answers.set()
+        await turns.drain()
+        return claimed
+
+    one = "select job_id from agenda where lease_until is null limit 1"
+    await db.pool.execute(f"update agenda set due_at = now() where job_id = ({one})")
+    await turns.start(settle)
+    assert not turns.pressing, "one of two places was taken"
+    await db.pool.execute("update agenda set due_at = now() where lease_until is null")
+    monkeypatch.setattr(agenda, "claim_asks", slowly)
+    await turns.start(settle)
+    assert turns.pressing, "the other was taken too, and the third is due"
+    await turns.drain()
