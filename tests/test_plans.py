@@ -62,6 +62,19 @@ async def test_work_and_jobs_are_found_by_the_indexes_made_for_it(
     assert gone_by - KEYS_OF_SMALL_TABLES == BY_INDEXES[name]
 
 
+@pytest.mark.parametrize("mode", [CUSTOM, GENERIC])
+async def test_the_agenda_of_a_job_that_ends_is_met_once(
+    past: asyncpg.Connection, mode: str
+) -> None:
+    """Dropped; whoever dates what goes on does not look for it too."""
+    job = await past.fetchval("select id from jobs where state = 'submitted' limit 1")
+    said = {1: job, 2: 1, 4: "completed", 5: job, 6: "poll"}
+    values = [f"'{{{said[n]}}}'" if n in said else "null" for n in range(1, 27)]
+    ran = await plan(past, "advance", values, mode, run=True)
+    assert rows_met(ran, "jobs") >= 1
+    assert rows_met(ran, "agenda") == 1
+
+
 @pytest.fixture
 async def all_due(past: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
     """The same, and all that is open is due: 20,000 jobs."""

@@ -202,13 +202,13 @@ dated as ( -- other rows than `dropped`: what goes on, and what somebody tells h
                 then clock.at + make_interval(secs => seen.deadline_seconds)
             when seen.now not in ('queued', 'expired') then agenda.overdue_at end
     from seen, clock
-    where agenda.job_id = seen.job_id and case
-        when seen.moves then seen.due_in is not null
-            or seen.now not in ('completed', 'failed', 'canceled', 'expired')
-        else seen.current and not seen.foreign_id and seen.to_attempt is null
-            and (seen.ask or agenda.version <> seen.version
-                or agenda.provider_id is null and seen.provider_id is not null
-                or agenda.urls is null and seen.urls is not null) end
+    where agenda.job_id = seen.job_id
+      and case when seen.moves then seen.due_in is not null -- whose row is dropped is not looked for
+              or seen.now not in ('completed', 'failed', 'canceled', 'expired')
+          else seen.current and not seen.foreign_id and seen.to_attempt is null end
+      and (seen.moves or seen.ask or agenda.version <> seen.version
+          or agenda.provider_id is null and seen.provider_id is not null
+          or agenda.urls is null and seen.urls is not null)
 ),
 judged as (
     select n, job_id, attempt, callback_id, provider, address, headers, body, state, moves,
