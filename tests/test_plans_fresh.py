@@ -13,7 +13,7 @@ from plan_nodes import QUERIES, explained, nodes, walked_by_index, walked_throug
 from service.database import Database, migrate
 
 # What a statement takes the whole of, at the start or where a person asks for it.
-WHOLE = {"list_keys": {"api_keys"}, "count_unknown_token_keys": {"attempts", "jobs"}}
+WHOLE = {"list_keys": {"api_keys"}, "count_unknown_token_keys": {"attempts"}}
 # What is run at each hop of each job.
 HOT = (
     *("create_job", "claim_submits", "advance", "claim_asks", "finish_asks"),

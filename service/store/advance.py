@@ -161,7 +161,7 @@ def columns(moves: Sequence[Move]) -> list[Sequence[Any] | None]:
         token_key,
         [_json(move.output) for move in moves],
         [_error(move.error) for move in moves],
-        [_progress(move.progress) for move in moves],
+        [progress_text(move.progress) for move in moves],
         *(actual, [asked or None for asked in ask], task, due_in),
         *zip(*calls, strict=True),
         [_json(move.outputs) for move in moves],
@@ -178,7 +178,8 @@ def _error(error: JobError | None) -> str | None:
     return None if error is None else jsontext.dumps(error.as_dict())
 
 
-def _progress(progress: Progress | None) -> str | None:
+def progress_text(progress: Progress | None) -> str | None:
+    """As it is kept: a JSON object; None where none was told."""
     if progress is None:
         return None
     return jsontext.dumps(

@@ -9,6 +9,7 @@ from service import jsontext
 from service.database import Database
 from service.job import State
 from service.providers import Attempt, Progress
+from service.store.advance import progress_text
 
 ASKS = ("poll", "late")  # a provider is asked
 DOUBTS = ("sending", "give_up")  # nobody can be: a sender has gone, or a POST's outcome is unknown
@@ -140,7 +141,7 @@ async def finish_asks(db: Database, asked: Sequence[Asked]) -> list[bool]:
         [one.duration_ms for one in asked],
         [one.said for one in asked],
         [one.note for one in asked],
-        [_shown(one.progress) for one in asked],
+        [progress_text(one.progress) for one in asked],
         WATCHED_SECONDS,
     )
     by_others = {row["job_id"] for row in held}
@@ -166,15 +167,7 @@ async def note_poll(
         duration_ms,
         said,
         note,
-        _shown(progress),
-    )
-
-
-def _shown(progress: Progress | None) -> str | None:
-    if progress is None:
-        return None
-    return jsontext.dumps(
-        {"queue_position": progress.queue_position, "fraction": progress.fraction}
+        progress_text(progress),
     )
 
 
