@@ -126,7 +126,7 @@ queued_for_feed as (
     select id, version, moved.at, pg_current_xact_id(), clock.seen from moved, clock where state in
         ('submitted', 'running', 'completed', 'failed', 'canceled', 'expired')
 ),
-staged as (
+staged as ( -- the event is new, and nobody else can have staged it
     insert into deliveries (job_id, id, app_id, version, subscription_id, origin, state, next_at,
                             created_at)
     select moved.id, delivery_id(moved.event_id, target.id), moved.app_id, moved.version,
@@ -139,7 +139,6 @@ staged as (
         union all
         select null where moved.notify_hook is not null
             and moved.state in ('completed', 'failed', 'canceled', 'expired')) as target
-    on conflict do nothing
     returning job_id
 ),
 dropped as ( -- it ended, and there is nothing left to ask

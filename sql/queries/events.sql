@@ -116,7 +116,6 @@ staged as (
     from told
     join subscriptions as target
         on target.app_id = told.app_id and 'job.stuck' = any (target.events)
-    on conflict do nothing
     returning job_id
 )
 select version, exists (select from staged) as staged from told;
