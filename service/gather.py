@@ -56,10 +56,11 @@ class Gather(Generic[Item, Answer]):
         unless it waits `anyway`."""
         if len(self._queue) >= self._limit and not anyway:
             raise Full
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append((item, answer))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
+        # Asking for the loop that runs is a system call each time.
+        answer: asyncio.Future[Answer] = self._runner.get_loop().create_future()
+        self._queue.append((item, answer))
         return answer
 
     async def drain(self) -> None:

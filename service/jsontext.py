@@ -39,6 +39,8 @@ def received(text: bytes | str) -> Any:
     past RECEIVED_LEVELS: what we keep must be readable wherever it is shown."""
     value = loads(text)
     raw = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if len(raw) <= 2 * RECEIVED_LEVELS:  # each level opens and closes
+        return value
     if raw.count(b"[") + raw.count(b"{") > RECEIVED_LEVELS and is_deeper(value, RECEIVED_LEVELS):
         raise ValueError("nested too deeply")
     return value

@@ -41,5 +41,6 @@ class Moves:
 
     async def _write(self, moves: Sequence[Move]) -> Sequence[Outcome]:
         outcomes = await advance(self._db, moves)
-        self.moved(outcomes)
+        # The next ones go to the database first; who put these is told after this.
+        asyncio.get_running_loop().call_soon(self.moved, outcomes)
         return outcomes

@@ -103,6 +103,8 @@ class Receiver:
             clear = await self._cleared(call, token)
             if clear is not call:  # its signature was over what was said, secret and all
                 call, report = clear, provider.read_callback(clear.headers, clear.body)
+            if token is not None:
+                return await self._apply(provider, call, token, report, reason)
         except TokenRefused as fault:
             if token is None and (echo := self._echoed(call)) is not None:
                 return Answer(status=200, word=f"probe {echo}")
@@ -113,9 +115,10 @@ class Receiver:
             return await self._keep(call, token, verdict="refused", reason="keys_away")
         except (DatabaseAway, Full):
             return AWAY
-        if token is None:
-            return await self._wait(provider, call, report.provider_id)
-        return await self._apply(provider, call, token, report, reason)
+        except StatementRefused:
+            log.exception("a callback could not be stored")
+            return AWAY
+        return await self._wait(provider, call, report.provider_id)
 
     async def refuse(self, call: Call, *, reason: str, status: int) -> Answer:
         """Keeps a call that was refused before it was read (too large, wrong type)."""
@@ -187,9 +190,7 @@ class Receiver:
             due_in=NEXT_LOOK_SECONDS,
             call=None if spent else _kept(call, new_id(bucket_of(token.job_id)), reason=reason),
         )
-        outcome = await self._store(move)
-        if outcome is None:
-            return AWAY
+        outcome = await self._moves.put(move)
         if not outcome.moved:
             self._count(token, call, kept=not spent)
         elif spent:  # what moved a job is kept, whatever came before it

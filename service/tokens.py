@@ -29,6 +29,7 @@ _PAYLOAD = struct.Struct(">16sIIB")
 _PLAIN, _SEALED = 1, 2  # the last byte
 _LATEST = 2**32 - 1
 _SIGNATURE_CHARACTERS = 43  # 32 bytes as base64
+_DOT = -_SIGNATURE_CHARACTERS - 1  # before it
 # As we spell it and no other way: base64 has bits to spare, and a token must not be good in a
 # second spelling. The payload's spare bits are themselves under the signature.
 _SPELLING = re.compile(r"([a-z][a-z0-9_]*)\.([\w-]{34})\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -110,8 +111,8 @@ class Tokens:
         if spelled is None:
             raise TokenRefused(_why_misspelled(token))
         named, encoded = spelled.groups()
-        said, _, signature = token.encode().rpartition(b".")
-        if not self._is_ours(said, signature):
+        raw = token.encode()
+        if not self._is_ours(raw[:_DOT], raw[_DOT + 1 :]):
             raise TokenRefused("unknown_secret")
         job, attempt, expires_at, kind = _PAYLOAD.unpack(urlsafe_b64decode(f"{encoded}=="))
         if kind not in (_PLAIN, _SEALED):

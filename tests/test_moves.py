@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 from scene import make_app, make_job, move_of
@@ -35,3 +36,30 @@ async def test_what_waits_goes_in_one_statement_and_all_who_listen_hear(
     assert heard == outcomes
     await written.drain()
     assert written.waiting == 0
+
+
+async def test_the_next_are_on_their_way_before_anyone_hears_of_the_last(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = await make_app(db)
+    first, second = [
+        await make_job(db, app, State.RUNNING, provider_id=f"req-{n}") for n in range(2)
+    ]
+    order: list[str] = []
+    begun = asyncio.Event()
+
+    async def written(db: Database, batch: Sequence[Move]) -> list[Outcome]:
+        order.append("written")
+        begun.set()
+        return await advance(db, batch)
+
+    async def put(job: UUID) -> None:
+        await writing.put(move_of(job, now=State.COMPLETED))
+        order.append("told")
+
+    monkeypatch.setattr(moves, "advance", written)
+    writing = Moves(db, lambda outcomes: order.append("heard"))
+    one = asyncio.create_task(put(first))
+    await begun.wait()
+    await asyncio.gather(one, put(second))
+    assert order == ["written", "written", "heard", "told", "heard", "told"]

@@ -126,15 +126,16 @@ _STATES = {state.value: state for state in State}
 
 def outcome_of(row: Row, move: Move | None = None) -> Outcome:
     """The Outcome, of `move`, in one row of the statement's answer."""
+    verdict, reason, moved, state, version, was, staged, canceling = row.values()
     return Outcome(
-        verdict=row["verdict"],
-        moved=row["moved"],
-        was=_STATES.get(row["was"]),
-        state=_STATES.get(row["state"]),
-        version=row["version"],
-        staged=row["staged"],
-        canceling=row["canceling"],
-        reason=row["reason"],
+        verdict=verdict,
+        moved=moved,
+        was=_STATES.get(was),
+        state=_STATES.get(state),
+        version=version,
+        staged=staged,
+        canceling=canceling,
+        reason=reason,
         move=move,
     )
 
