@@ -55,7 +55,7 @@ class Traffic:
         self._count = count
         self._lead = lead
         self.measured_from = time.perf_counter()
-        self._free: list[Connection] | None = None
+        self._free: deque[Connection] | None = None
         self._due: deque[tuple[bytes, float]] = deque()
         self.took: list[float] = []
         self.seen: Counter[bytes] = Counter()
@@ -85,7 +85,8 @@ class Traffic:
     async def arrive(self, connections: list[Connection], per_second: float) -> None:
         """Sends each request at a moment of its own, or as soon after it as a connection is free;
         its latency counts from that moment."""
-        self._free = list(connections)
+        # In turn: the server hangs up on one that is idle for five seconds.
+        self._free = deque(connections)
         chance = Random(0)  # the same moments every time, with exponential gaps
         moment = time.perf_counter()
         for request in self._requests:
@@ -94,6 +95,6 @@ class Traffic:
             if wait > 0:
                 await asyncio.sleep(wait + _TICK_SECONDS / 2)  # rounded, and never early
             if self._free:
-                self._free.pop().send(request, moment)
+                self._free.popleft().send(request, moment)
             else:
                 self._due.append((request, moment))
