@@ -47,6 +47,14 @@ class Job:
     entries: list[Mapping[str, Any]] = field(default_factory=list)
     replied: bool = False
 
+    @property
+    def ends(self) -> list[Event]:
+        return [event for event in self.events if event.now in ENDED]
+
+    def came_late(self) -> bool:
+        """Whether it had been given up when its success came: that completes it nevertheless."""
+        return [end.now for end in self.ends] == [State.EXPIRED, State.COMPLETED]
+
     def called_back(self) -> bool:
         """Whether a callback of the sandbox's was taken that tells of the render."""
         return any(
@@ -110,16 +118,15 @@ class Outcome:
             yield f"{len(self.jobs)} jobs for {len(self.client.jobs)} keys"
 
     def _faults_of(self, job: Job) -> Iterator[str]:
-        ends = [event for event in job.events if event.now in ENDED]
-        if len(ends) != 1 or job.state not in ENDED:
-            yield f"{len(ends)} ends"
+        if (len(job.ends) != 1 and not job.came_late()) or job.state not in ENDED:
+            yield f"{len(job.ends)} ends"
         if [job.attempt, len(job.entries) > 1] != [1, False]:
             yield "sent more than once"
+        if any(end.now == State.EXPIRED for end in job.ends) and not job.reply_lost(self.kills):
+            yield "expired though the reply was had"
         if job.state == State.EXPIRED:
             if job.called_back():
                 yield "expired though a callback came"
-            if not job.reply_lost(self.kills):
-                yield "expired though the reply was had"
         elif not job.entries:
             yield "ended though the sandbox never accepted it"
         elif job.state != job.entries[0]["outcome"]:
@@ -132,7 +139,7 @@ class Outcome:
             for event_id, event in self.subscriber.events.items()
             if event["type"] in END_EVENT_TYPES and event["data"]["job"]["id"] == job.id
         }
-        if told != {event.id for event in ends}:
+        if told != {end.id for end in job.ends}:
             yield f"its end was told as {sorted(told)}"
 
     def _paid_once(self) -> Iterator[str]:
@@ -174,6 +181,7 @@ class Outcome:
     def table(self) -> str:
         """The run in numbers."""
         expired = {job.id for job in self.jobs if job.state == State.EXPIRED}
+        late = [job for job in self.jobs if job.came_late()]
         lost = [job for job in self.jobs if job.reply_lost(self.kills)]
         silent = {job.id for job in lost if not job.called_back()}
         learnt = Counter(job.learnt_by or "nobody" for job in self.jobs)
@@ -188,7 +196,7 @@ class Outcome:
             ),
             "unconfirmed on the way": len(doubted),
             "replies lost": len(lost),
-            "expired": len(expired),
+            "expired / completed after that": f"{len(expired)} / {len(late)}",
             "replies lost and no callback came": len(silent),
             "of these never accepted": sum(not j.entries for j in lost if j.id in silent),
             "kills of the service / restarts of Postgres": f"{len(self.kills)} / {self.downs}",

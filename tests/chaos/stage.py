@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from service.embedded import attached
 from service.job import EVENT_TYPES
 
 PATIENCE_SECONDS = 150.0
-# With a fifth of everything going wrong a provider is paused by chance, for minutes: time is moved.
+# Where much goes wrong a provider is paused by chance, for minutes: time is moved. While replies,
+# which end such a pause, are held, each trial would double it.
 SHORTENED = """update provider_health set paused_until = now() + interval '1 second'
     where paused_until > now() + interval '1 second'"""
 OPEN = """
@@ -48,7 +49,6 @@ class Stage:
             until = time.monotonic() + PATIENCE_SECONDS
             while await db.fetchval(OPEN) and time.monotonic() < until:
                 assert self.service.is_running(), "the service went away by itself"
-                await db.execute(SHORTENED)
                 await asyncio.sleep(0.1)
         finally:
             await db.close()
@@ -90,6 +90,7 @@ async def staged(
         both = (played, f"{sandbox}/control"), (program, f"{url}/readyz")
         await stack.enter_async_context(serving_both(*both, http))
         client = Client(http, url, await made_key(env, folder), name=name)
+        stack.callback(asyncio.create_task(pauses_shortened(embedded.dsn)).cancel)
         subscriber.secret = await client.subscribe(subscriber.url, sorted(EVENT_TYPES.values()))
         yield Stage(
             postgres=Postgres(embedded, folder / "postgres"),
@@ -99,6 +100,18 @@ async def staged(
             client=client,
             subscriber=subscriber,
         )
+
+
+async def pauses_shortened(dsn: str) -> None:
+    """Goes on for as long as it is let, whether Postgres is there or not."""
+    while True:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            db = await asyncpg.connect(dsn)
+            try:
+                await db.execute(SHORTENED)
+            finally:
+                await db.close()
+        await asyncio.sleep(0.5)
 
 
 async def made_key(env: dict[str, str], folder: Path) -> str:
