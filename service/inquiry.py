@@ -95,7 +95,9 @@ class Inquiry:
                 )
                 statuses.append(reply.status)
                 said = self._vault.cleared(provider.name, reply.content, secrets)
-                request = conversation.send(replace(reply, content=said))
+                if said is not reply.content:
+                    reply = replace(reply, content=said)
+                request = conversation.send(reply)
         except StopIteration as end:
             value: T = end.value
             return value
