@@ -27,3 +27,9 @@ def test_a_url_goes_on_the_wire_as_httpx_writes_it(path: str) -> None:
 def test_an_origin_that_is_none_is_nobodys(origin: str) -> None:
     with pytest.raises((NotSent, TargetForbidden)):
         at_home(f"{origin}/m", origin)
+
+
+def test_a_url_that_httpx_finds_too_long_is_not_sent() -> None:
+    origin = "http://queue.fal.run"
+    with pytest.raises(NotSent):
+        at_home(f"{origin}/{'a' * 70_000}", origin)

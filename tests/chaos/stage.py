@@ -16,6 +16,7 @@ from chaos.client import Client
 from chaos.harness import Postgres, Program, Service, free_port, service_settings, serving_both
 from chaos.subscriber import Subscriber, subscribing
 from chaos.wire import Wire
+from service.database import AWAY
 from service.embedded import attached
 from service.job import EVENT_TYPES
 
@@ -105,7 +106,7 @@ async def staged(
 async def pauses_shortened(dsn: str) -> None:
     """Goes on for as long as it is let, whether Postgres is there or not."""
     while True:
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*AWAY):
             db = await asyncpg.connect(dsn)
             try:
                 await db.execute(SHORTENED)
