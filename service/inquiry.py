@@ -95,9 +95,7 @@ class Inquiry:
                 )
                 statuses.append(reply.status)
                 said = self._vault.cleared(provider.name, reply.content, secrets)
-                if said is not reply.content:
-                    reply = replace(reply, content=said)
-                request = conversation.send(reply)
+                request = conversation.send(replace(reply, content=said))
         except StopIteration as end:
             value: T = end.value
             return value
