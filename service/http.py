@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from multidict import CIMultiDict
 
-from service.errors import KeysAway, NotSent, ReplyLost, TargetForbidden
+from service.errors import KeysAway, NotSent, ReplyLost, SettingInvalid, TargetForbidden
 from service.faults import describe
 from service.providers import Reply, Request
 
@@ -176,5 +176,10 @@ async def read_upto(chunks: AsyncIterator[bytes], limit: int) -> bytes:
 
 @cache
 def tls() -> ssl.SSLContext:
-    """Verifies against certifi's roots or SSL_CERT_FILE's; one for all, since it takes long."""
-    return httpx.create_ssl_context()
+    """Verifies against certifi's roots or SSL_CERT_FILE's; one for all, since it takes long. Raises
+    SettingInvalid where there are none to be read."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError:  # ssl.SSLError too
+        problem = "must name a PEM file of certificates, and none can be read from it"
+        raise SettingInvalid("SSL_CERT_FILE", problem) from None

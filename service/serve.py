@@ -13,6 +13,7 @@ import uvicorn
 
 from service.assembly import Service, built
 from service.hints import passing_on, take_up
+from service.http import tls
 from service.settings import Settings
 from service.sockets import drop_stuck
 
@@ -62,6 +63,7 @@ class _Server(uvicorn.Server):
 async def run(settings: Settings, role: Role) -> None:
     """Runs a Callboard until SIGTERM or SIGINT, then ends it in order. Raises what `built` does,
     and OSError where the port is taken."""
+    tls()  # read now, or no job could be sent, and the first request would hold all others up
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

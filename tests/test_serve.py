@@ -56,6 +56,18 @@ async def test_a_bad_setting_of_a_provider_stops_the_start_too(dsn: str, tmp_pat
     assert service.output.startswith("callboard: FAL_TRUST: ")
 
 
+@pytest.mark.parametrize("role", ["api", "worker"])
+async def test_without_certificates_it_does_not_start(dsn: str, tmp_path: Path, role: str) -> None:
+    empty = tmp_path / "roots.pem"
+    empty.touch()
+    for path in (str(empty), str(tmp_path / "none.pem")):
+        env = settings(dsn, SSL_CERT_FILE=path)
+        async with running("serve", "--role", role, env=env, cwd=str(tmp_path)) as service:
+            assert await service.ended() == 2
+        assert service.output.startswith("callboard: SSL_CERT_FILE: must name a PEM file")
+        assert "Traceback" not in service.output
+
+
 async def test_a_port_that_is_taken_is_named(dsn: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
