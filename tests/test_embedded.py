@@ -83,6 +83,7 @@ async def test_the_first_to_attach_gets_a_private_empty_database(
             embedded.dsn,
             "select current_database() as name, current_setting('listen_addresses') as tcp,"
             " current_setting('data_checksums') as checksums, current_setting('fsync') as fsync,"
+            " current_setting('wal_segment_size') as wal_segment,"
             " current_setting('server_encoding') as encoding, current_setting('timezone') as tz,"
             " (select datcollate from pg_database where datname = 'callboard') as collation,"
             " current_setting('server_version_num')::int / 10000 as major",
@@ -92,6 +93,7 @@ async def test_the_first_to_attach_gets_a_private_empty_database(
             "tcp": "",
             "checksums": "on",
             "fsync": "on",
+            "wal_segment": "1MB",
             "encoding": "UTF8",
             "tz": "UTC",
             "collation": "C",
